@@ -1,0 +1,139 @@
+"""Every error that ffswap raises on purpose. A leaf: it imports nothing of the package.
+
+    FfswapError
+    ├── UserError                    what was asked for cannot be done; asking differently helps
+    │   ├── OptionError              (ValueError)         an option's value
+    │   ├── InputError               the source picture or the target
+    │   │   ├── InputMissingError    (FileNotFoundError)  no such file
+    │   │   ├── MediaError           (ValueError)         not media, damaged, no video stream
+    │   │   └── NoFaceError          (ValueError)         no face in the source picture
+    │   └── OutputError
+    │       ├── OutputExistsError    (FileExistsError)    would overwrite
+    │       ├── OutputFormatError    (ValueError)         the container cannot hold it
+    │       └── OutputWriteError     (OSError)            folder missing, no right, disk full
+    ├── MachineError                 (RuntimeError)       this machine cannot do it
+    │   ├── DeviceError                                   the device asked for is not here
+    │   └── EncoderError                                  the encoder asked for does not work here
+    ├── CancelledError                                         stopped by the caller
+    └── InternalError                (RuntimeError)       our fault: please report it
+
+The command line maps each branch to an exit code (see the table in README.md).
+"""
+
+from __future__ import annotations
+
+import os
+
+__all__ = [
+    "CancelledError",
+    "DeviceError",
+    "EncoderError",
+    "FfswapError",
+    "InputError",
+    "InputMissingError",
+    "InternalError",
+    "MachineError",
+    "MediaError",
+    "NoFaceError",
+    "OptionError",
+    "OutputError",
+    "OutputExistsError",
+    "OutputFormatError",
+    "OutputWriteError",
+    "UserError",
+]
+
+
+class FfswapError(Exception):
+    """The root of the tree.
+
+    Args:
+        message: what was given and what is allowed, one sentence, no full stop needed.
+        hint: what to do about it, if there is something to do.
+        file: the file that it is about.
+        stage: the part of the pipeline that found it (``"decode"``, ``"swap"``, ...).
+        frame: index in the stream of the frame that it is about.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str | None = None,
+        file: str | os.PathLike[str] | None = None,
+        stage: str | None = None,
+        frame: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.file = None if file is None else os.fspath(file)
+        self.stage = stage
+        self.frame = frame
+
+    def __str__(self) -> str:
+        where = [] if self.stage is None else [f"stage {self.stage}"]
+        if self.frame is not None:
+            where.append(f"frame {self.frame}")
+        prefix = "" if self.file is None else f"{self.file}: "
+        return prefix + self.message + (f" ({', '.join(where)})" if where else "")
+
+
+class UserError(FfswapError):
+    """What was asked for cannot be done; asking differently helps."""
+
+
+class OptionError(UserError, ValueError):
+    """An option has a value that is not allowed."""
+
+
+class InputError(UserError):
+    """The source picture or the target cannot be used."""
+
+
+class InputMissingError(InputError, FileNotFoundError):
+    """There is no file of that name, or it is a folder."""
+
+
+class MediaError(InputError, ValueError):
+    """The file is not media, is damaged beyond use, or has no video stream."""
+
+
+class NoFaceError(InputError, ValueError):
+    """No face was found in the source picture."""
+
+
+class OutputError(UserError):
+    """The output cannot be written as asked."""
+
+
+class OutputExistsError(OutputError, FileExistsError):
+    """The output exists and overwriting was not asked for."""
+
+
+class OutputFormatError(OutputError, ValueError):
+    """The output's container is unknown or cannot hold what would go into it."""
+
+
+class OutputWriteError(OutputError, OSError):
+    """The output's folder is missing, may not be written to, or is full."""
+
+
+class MachineError(FfswapError, RuntimeError):
+    """This machine cannot do what was asked."""
+
+
+class DeviceError(MachineError):
+    """The device asked for is not here or does not work."""
+
+
+class EncoderError(MachineError):
+    """The encoder asked for does not work on this machine."""
+
+
+class CancelledError(FfswapError):
+    """The caller stopped the run; the output was not written."""
+
+
+class InternalError(FfswapError, RuntimeError):
+    """A promise of our own was broken: please report it."""

@@ -1,0 +1,176 @@
+"""What can be asked for: frozen, keyword-only, checked on construction. A leaf besides errors."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Literal, get_args
+
+from .errors import OptionError
+
+__all__ = [
+    "DetectOptions",
+    "EncodeOptions",
+    "FaceChoice",
+    "MeshSwapOptions",
+    "Position",
+    "SwapOptions",
+    "TrackOptions",
+]
+
+FaceChoice = Literal["largest", "all"]
+
+
+def _require(ok: bool, name: str, value: object, allowed: str) -> None:
+    if not ok:
+        raise OptionError(f"{name} is {value!r}; allowed: {allowed}")
+
+
+@dataclass(frozen=True)
+class Position:
+    """A place in a clip: seconds from its start, or the index of a frame (one of the two).
+
+    Attributes:
+        seconds: exact, 0 or more.
+        frame: counted from 0.
+    """
+
+    seconds: Fraction | None = None
+    frame: int | None = None
+
+    def __post_init__(self) -> None:
+        if (self.seconds is None) == (self.frame is None):
+            raise OptionError("a position is either seconds or a frame")
+        value = self.frame if self.seconds is None else self.seconds
+        _require(value is not None and value >= 0, "position", value, "0 or more")
+
+    @classmethod
+    def parse(cls, text: str) -> Position:
+        """Read ``12.5``, ``1:02.5``, ``00:01:02.500`` (time) or ``250f`` (frame).
+
+        Raises:
+            OptionError: the text is none of these.
+        """
+        if match := re.fullmatch(r"(\d+)f", text.strip()):
+            return cls(frame=int(match[1]))
+        if match := re.fullmatch(r"(?:(?:(\d+):)?([0-5]?\d):)?(\d+(?:\.\d*)?)s?", text.strip()):
+            hours, minutes, seconds = (Fraction(part or 0) for part in match.groups())
+            return cls(seconds=hours * 3600 + minutes * 60 + seconds)
+        raise OptionError(
+            f"{text!r} is neither a time nor a frame",
+            hint="write a time as 12.5, 1:02.5 or 00:01:02.5, or a frame as 250f",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectOptions:
+    """How faces are found.
+
+    Attributes:
+        score: least confidence of the detector, 0 to 1.
+        iou: boxes that overlap more than this are one face, 0 to 1.
+        min_face_px: faces at least this high are looked for, in frame pixels.
+    """
+
+    score: float = 0.6
+    iou: float = 0.3
+    min_face_px: int = 40
+
+    def __post_init__(self) -> None:
+        _require(0 < self.score < 1, "score", self.score, "between 0 and 1")
+        _require(0 < self.iou < 1, "iou", self.iou, "between 0 and 1")
+        _require(self.min_face_px >= 12, "min_face_px", self.min_face_px, "12 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackOptions:
+    """How faces are followed from frame to frame.
+
+    Attributes:
+        detect_every_s: the whole frame is searched again after this many seconds.
+        score: a face is lost when the mesh net's own confidence falls below this, 0 to 1.
+        smooth_hz: One-Euro cut-off of a face at rest, in hertz; 0 switches smoothing off.
+        smooth_beta: how fast the cut-off grows with speed (face sizes per second to hertz).
+    """
+
+    detect_every_s: float = 0.4
+    score: float = 0.5
+    smooth_hz: float = 1.0
+    smooth_beta: float = 20.0
+
+    def __post_init__(self) -> None:
+        _require(self.detect_every_s > 0, "detect_every_s", self.detect_every_s, "more than 0")
+        _require(0 < self.score < 1, "score", self.score, "between 0 and 1")
+        _require(self.smooth_hz >= 0, "smooth_hz", self.smooth_hz, "0 or more")
+        _require(self.smooth_beta >= 0, "smooth_beta", self.smooth_beta, "0 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeshSwapOptions:
+    """The embedded swapper.
+
+    Attributes:
+        shape: how far the target's face takes the source's proportions, 0 (not) to 1 (fully).
+        keep_occluders: leave hands, glasses and whatever else is in front of the face as they are.
+    """
+
+    shape: float = 0.7
+    keep_occluders: bool = True
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.shape <= 1, "shape", self.shape, "0 to 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodeOptions:
+    """How the output is encoded. None means: chosen from the input and the container.
+
+    Attributes:
+        encoder: FFmpeg's name of a video encoder, such as ``libx264``.
+        quality: constant rate factor in the encoder's own scale, 0 to 63; lower is better.
+        preset: the encoder's own name for a trade of speed against size.
+    """
+
+    encoder: str | None = None
+    quality: int | None = None
+    preset: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.quality is not None:
+            _require(0 <= self.quality <= 63, "quality", self.quality, "0 to 63")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SwapOptions:
+    """Everything that one run of `ffswap.swap` can be told.
+
+    Attributes:
+        faces: which faces of the target are swapped: the largest one, or all.
+        start: first moment of the target that is kept; the output begins there.
+        end: first moment of the target that is no longer kept.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        threads: threads that decoder, compute and encoder may use in all; None: all cores.
+        overwrite: replace the output if it exists.
+    """
+
+    faces: FaceChoice = "largest"
+    start: Position | None = None
+    end: Position | None = None
+    device: str = "auto"
+    threads: int | None = None
+    overwrite: bool = False
+    detect: DetectOptions = field(default_factory=DetectOptions)
+    track: TrackOptions = field(default_factory=TrackOptions)
+    mesh: MeshSwapOptions = field(default_factory=MeshSwapOptions)
+    encode: EncodeOptions = field(default_factory=EncodeOptions)
+
+    def __post_init__(self) -> None:
+        choices = get_args(FaceChoice)
+        _require(self.faces in choices, "faces", self.faces, " or ".join(choices))
+        _require(
+            re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device) is not None,
+            "device", self.device, "auto, cpu, cuda, cuda:N",
+        )  # fmt: skip
+        if self.threads is not None:
+            _require(1 <= self.threads <= 256, "threads", self.threads, "1 to 256")

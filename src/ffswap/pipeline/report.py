@@ -1,0 +1,81 @@
+"""What a run tells its caller: events while it goes on, a report at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, TypeAlias
+
+__all__ = ["ProgressCallback", "ProgressEvent", "SwapReport"]
+
+
+@dataclass(frozen=True)
+class ProgressEvent:
+    """How far a run has come. Sent from the thread that called `swap`, a few times a second.
+
+    Attributes:
+        frames: frames that have been encoded so far.
+        total: frames expected, or None where the container does not say.
+        faces: faces swapped so far (a face in ten frames counts ten times).
+        seconds: since the first frame was asked for.
+        fps: frames per second of the last few seconds.
+        eta_s: seconds left by that rate, or None where `total` is not known.
+    """
+
+    frames: int
+    total: int | None
+    faces: int
+    seconds: float
+    fps: float
+    eta_s: float | None
+
+
+ProgressCallback: TypeAlias = Callable[[ProgressEvent], None]
+
+
+@dataclass(frozen=True)
+class SwapReport:
+    """What a run did.
+
+    Attributes:
+        output: the file that was written.
+        frames: frames written.
+        frames_without_face: of these, frames in which no face was found; they are unchanged.
+        faces: faces swapped (a face in ten frames counts ten times).
+        tracks: different faces followed through the clip.
+        missing_frames: frames that the container promises and the file does not hold.
+        corrupt_frames: frames that the decoder called damaged; they are processed all the same.
+        seconds: from the first frame asked for to the finished file.
+        fps: `frames` by `seconds`.
+        stage_fps: for each stage, the rate that it would reach alone (frames by its busy time).
+        model: name of the swap model.
+        device: what computed, such as ``cpu``.
+        encoder: FFmpeg's name of the encoder, or the picture format.
+        pixel_format: of the output.
+        warnings: sentences for the user, in the order in which they arose.
+    """
+
+    output: str
+    frames: int
+    frames_without_face: int
+    faces: int
+    tracks: int
+    missing_frames: int
+    corrupt_frames: int
+    seconds: float
+    fps: float
+    model: str
+    device: str
+    encoder: str
+    pixel_format: str
+    stage_fps: Mapping[str, float] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def complete(self) -> bool:
+        """False when the target was cut short, so that the output is, too."""
+        return self.missing_frames == 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain types only, `complete` included, ready for JSON."""
+        return {**asdict(self), "stage_fps": dict(self.stage_fps), "complete": self.complete}
