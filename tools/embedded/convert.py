@@ -267,7 +267,7 @@ def convert(
     arguments = []
     for source, new in inputs.items():
         _, height, width, channels = converter.shape(found[source])
-        dims = [BATCH, channels, height, width]
+        dims: list[str | int] = [BATCH, channels, height, width]
         arguments.append(helper.make_tensor_value_info(new, TensorProto.FLOAT, dims))
     body = helper.make_graph(converter.nodes, name, arguments, results, converter.initializers)
     model = helper.make_model(
