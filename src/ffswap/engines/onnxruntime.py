@@ -53,7 +53,7 @@ def _library_errors() -> tuple[type[Exception], ...]:
 
 def _translate(error: Exception, what: str) -> InternalError | MachineError:
     ours = type(error).__name__ in _OUR_FAULTS
-    return (InternalError if ours else MachineError)(f"{what}: {error}")
+    return (InternalError if ours else MachineError)(f"{what}: {str(error).strip()}")
 
 
 def _tensor_specs(model: str, arguments: list[Any]) -> dict[str, TensorSpec]:

@@ -1,0 +1,235 @@
+"""The embedded nets: known answers, batches, and parity with the originals in LiteRT."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import matplotlib
+import numpy as np
+import onnx
+import pytest
+import skimage.data
+from numpy.typing import NDArray
+
+from ffswap.carriers import F32
+from ffswap.engines import OrtCpuSession
+from ffswap.models import ModelSpec, embedded_bytes, get, names
+
+# (left, top, side) of a square around the head, in pixels, measured by eye.
+HEADS = {"astronaut": (137, 33, 170), "grace_hopper": (155, 65, 260)}
+
+# Points in the pictures' own pixels, measured by eye; the nets must come within 12 % of the head.
+EYES_AND_MOUTH = {
+    "astronaut": [(209, 103), (246, 104), (227, 148)],
+    "grace_hopper": [(253, 185), (312, 180), (290, 258)],
+}
+
+
+def picture(name: str) -> NDArray[np.uint8]:
+    """A portrait in the public domain, (H, W, 3) uint8 RGB."""
+    if name == "astronaut":
+        return np.asarray(skimage.data.astronaut(), np.uint8)
+    path = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
+    bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    assert bgr is not None
+    return np.asarray(bgr[..., ::-1], np.uint8)
+
+
+def feed(spec: ModelSpec, rgb: NDArray[np.uint8]) -> F32:
+    """The picture squeezed to the net's size and range: (1, 3, H, W)."""
+    assert spec.image.colour == "rgb"
+    assert spec.image.layout == "nchw"
+    small = cv2.resize(rgb, spec.image.size, interpolation=cv2.INTER_AREA).astype(np.float32)
+    mean = np.array(spec.image.mean, np.float32)
+    std = np.array(spec.image.std, np.float32)
+    return np.ascontiguousarray(((small - mean) / std).transpose(2, 0, 1)[None])
+
+
+def head(name: str) -> NDArray[np.uint8]:
+    """The square around the head, (side, side, 3) uint8 RGB."""
+    left, top, side = HEADS[name]
+    return picture(name)[top : top + side, left : left + side]
+
+
+@pytest.fixture(params=sorted(HEADS))
+def portrait(request: pytest.FixtureRequest) -> str:
+    """Name of each portrait in turn."""
+    return str(request.param)
+
+
+@pytest.fixture(params=names())
+def net(request: pytest.FixtureRequest) -> Iterator[OrtCpuSession]:
+    """Each embedded net in turn."""
+    with OrtCpuSession(embedded_bytes(get(request.param)), name=request.param) as session:
+        yield session
+
+
+def random_images(rows: int) -> F32:
+    """(rows, 3, 192, 192) float32 in 0 to 1."""
+    return np.random.default_rng(rows).random((rows, 3, 192, 192), np.float32)
+
+
+def real_images(model: str) -> F32:
+    """Both portraits, whole and cropped to the head."""
+    spec = get(model)
+    return np.concatenate([feed(spec, f(n)) for n in sorted(HEADS) for f in (picture, head)])
+
+
+def test_interface_is_what_the_catalogue_says(net: OrtCpuSession):
+    for name in names():
+        spec = get(name)
+        with OrtCpuSession(embedded_bytes(spec)) as session:
+            assert [(t.name, t.shape) for t in session.inputs.values()] == [
+                (spec.image.name, spec.image.shape)
+            ]
+            assert tuple(session.outputs) == spec.outputs
+    shapes = {n: t.shape for n, t in net.outputs.items()}
+    assert shapes in (
+        {"boxes": (-1, 2304, 16), "scores": (-1, 2304, 1)},
+        {"landmarks": (-1, 1404), "presence": (-1, 1)},
+    )
+
+
+@pytest.mark.parametrize("name", names())
+def test_file_is_readable_by_old_runtimes_and_keeps_float16(name: str):
+    model = onnx.load_from_string(embedded_bytes(get(name)))
+    assert model.opset_import[0].version <= 17
+    assert model.ir_version <= 9
+    stored = {t.name: t.data_type for t in model.graph.initializer}
+    casts = [n for n in model.graph.node if n.op_type == "Cast"]
+    assert {n.input[0] for n in casts} == {
+        n for n, t in stored.items() if t == onnx.TensorProto.FLOAT16
+    }
+    floats = [t for t in model.graph.initializer if t.data_type == onnx.TensorProto.FLOAT]
+    assert sum(int(np.prod(t.dims)) for t in floats) <= 4 * 3  # scales of Resize only
+
+
+def test_detector_finds_the_face(portrait: str):
+    spec = get("face_detection_full_range")
+    rgb = picture(portrait)
+    with OrtCpuSession(embedded_bytes(spec)) as session:
+        out = session.run({"image": feed(spec, rgb)})
+    best = int(out["scores"][0, :, 0].argmax())
+    assert out["scores"][0, best, 0] > 1
+    cell = np.array([best % 48, best // 48])
+    to_picture = np.array(rgb.shape[1::-1]) / 192
+    values = out["boxes"][0, best].reshape(8, 2)
+    centre = (values[0] + (cell + 0.5) * 4) * to_picture
+    width, height = values[1] * to_picture
+    points = (values[2:] + (cell + 0.5) * 4) * to_picture
+    left, top, side = HEADS[portrait]
+    assert np.abs(points[[0, 1, 3]] - EYES_AND_MOUTH[portrait]).max() < 0.12 * side
+    assert points[4, 0] < points[0, 0] < points[1, 0] < points[5, 0]  # ear, eye, eye, ear
+    assert (centre > (left, top)).all()
+    assert (centre < (left + side, top + side)).all()
+    assert 0.3 * side < width < side
+    assert 0.3 * side < height < side
+
+
+def test_landmarks_lie_on_the_face(portrait: str):
+    spec = get("face_landmark")
+    left, top, side = HEADS[portrait]
+    with OrtCpuSession(embedded_bytes(spec)) as session:
+        out = session.run({"image": feed(spec, head(portrait))})
+        noise = session.run({"image": random_images(1)})
+    assert out["presence"][0, 0] > 3
+    assert noise["presence"][0, 0] < 0
+    mesh = out["landmarks"].reshape(468, 3)
+    points = mesh[:, :2] * (side / 192) + (left, top)
+    eyes = [points[[33, 133]].mean(0), points[[263, 362]].mean(0)]
+    found = np.array([*eyes, points[[13, 14]].mean(0)])
+    assert np.abs(found - EYES_AND_MOUTH[portrait]).max() < 0.12 * side
+    assert mesh[4, 2] < min(mesh[234, 2], mesh[454, 2])  # the nose is nearer than the cheeks' rims
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 4, 5])
+def test_batch_equals_rows_one_by_one(net: OrtCpuSession, rows: int):
+    images = random_images(rows)
+    together = net.run({"image": images})
+    for i in range(rows):
+        alone = net.run({"image": images[i : i + 1]})
+        for name, batch in together.items():
+            assert batch.shape[0] == rows
+            scale = float(np.abs(alone[name]).max())
+            # Float32 sums in another order: measured below 3e-6 of the scale.
+            np.testing.assert_allclose(batch[i : i + 1], alone[name], rtol=0, atol=2e-5 * scale)
+    if rows > 1:  # the rows are different questions with different answers
+        first = next(iter(together.values()))
+        assert not np.allclose(first[0], first[1], atol=0.1)
+
+
+def lite_outputs(data: bytes, images: F32) -> list[NDArray[Any]]:
+    """What LiteRT gives for NCHW images, row by row: each output (N, values)."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    lite = Interpreter(model_content=data, num_threads=1)
+    lite.allocate_tensors()
+    rows = []
+    for image in images:
+        nhwc = np.ascontiguousarray(image.transpose(1, 2, 0)[None])
+        lite.set_tensor(lite.get_input_details()[0]["index"], nhwc)
+        lite.invoke()
+        details = lite.get_output_details()
+        rows.append([lite.get_tensor(d["index"]).reshape(-1).copy() for d in details])
+    return [np.stack(column) for column in zip(*rows, strict=True)]
+
+
+@pytest.mark.network
+@pytest.mark.parametrize("kind", ["random", "real"])
+def test_landmarker_equals_the_original(kind: str):
+    from tools.embedded.regenerate import landmark_tflite
+
+    images = random_images(3) if kind == "random" else real_images("face_landmark")
+    points, flag = lite_outputs(landmark_tflite(), images)
+    with OrtCpuSession(embedded_bytes(get("face_landmark"))) as session:
+        out = session.run({"image": images})
+    assert np.ptp(points) > 50  # pixels: there is something to compare
+    assert np.abs(out["landmarks"] - points).max() < 0.1  # pixels of 192
+    assert np.abs(out["presence"] - flag).max() < 1e-3
+
+
+@pytest.mark.network
+@pytest.mark.parametrize("kind", ["random", "real"])
+def test_detector_equals_the_original(kind: str):
+    from tools.embedded.regenerate import detection_tflite
+
+    images = random_images(3) * 2 - 1
+    if kind == "real":
+        images = real_images("face_detection_full_range")
+    boxes, scores = lite_outputs(detection_tflite(), images)
+    with OrtCpuSession(embedded_bytes(get("face_detection_full_range"))) as session:
+        out = session.run({"image": images})
+    scale = np.abs(boxes).max()
+    assert scale > 10  # pixels: there is something to compare
+    assert np.abs(out["boxes"].reshape(boxes.shape) - boxes).max() < 1e-3 * scale
+    assert np.abs(out["scores"].reshape(scores.shape) - scores).max() < 1e-3
+
+
+@pytest.mark.network
+def test_regenerating_gives_the_committed_files(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path
+):
+    from tools.embedded import regenerate
+
+    assert regenerate.main([]) == 0
+    assert capsys.readouterr().out.count("same ") == 4
+    # And a file that differs is noticed, left alone, and replaced only when asked.
+    for path in regenerate.EMBEDDED.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    changed = tmp_path / "face_landmark.onnx"
+    original = changed.read_bytes()
+    changed.write_bytes(original[:-1])
+    (tmp_path / "LICENSE").unlink()
+    monkeypatch.setattr(regenerate, "EMBEDDED", tmp_path)
+    assert regenerate.main([]) == 1
+    out = capsys.readouterr().out
+    assert [line.split()[0] for line in out.splitlines()[:4]] == [
+        *("missing", "same", "same", "differs")
+    ]
+    assert changed.read_bytes() == original[:-1]
+    assert regenerate.main(["--write"]) == 0
+    assert changed.read_bytes() == original
+    assert regenerate.main([]) == 0
