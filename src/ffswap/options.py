@@ -73,7 +73,7 @@ class DetectOptions:
         min_face_px: faces at least this high are looked for, in frame pixels.
     """
 
-    score: float = 0.6
+    score: float = 0.5
     iou: float = 0.3
     min_face_px: int = 40
 

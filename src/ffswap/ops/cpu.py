@@ -1,0 +1,228 @@
+"""Everything that is done to pixels between the nets, on the CPU through OpenCV.
+
+Nothing here keeps state, and nothing knows what a face is. Arrays are C-contiguous in their last
+axis; a "map" holds, for each pixel of the result, where in the input to read it (x, y in pixels,
+float32); places outside the input read as 0 unless said otherwise. OpenCV's calls release the
+interpreter lock, so these functions run in parallel in threads.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..carriers import F32, Colour, PixelFormat, Plane
+from ..geometry import affine
+
+__all__ = [
+    "blend_into",
+    "blur",
+    "chroma_matrix",
+    "convex_polygons",
+    "crop_rgb",
+    "dilate",
+    "exp",
+    "laplacian",
+    "polygons",
+    "read_at",
+    "resize",
+    "rgb_to_ycc",
+    "sample_plane",
+    "set_threads",
+    "shrink",
+    "triangle_ids",
+]
+
+SUBPIXEL_BITS = 8
+"""Fractional bits of the vertex coordinates that OpenCV's polygon filling is given."""
+
+U8 = NDArray[np.uint8]
+F64 = NDArray[np.float64]
+
+
+def set_threads(n: int) -> None:
+    """How many threads OpenCV itself uses inside one call, for the whole process; 1: none."""
+    cv2.setNumThreads(n)
+
+
+def chroma_matrix(fmt: PixelFormat) -> F64:
+    """(2, 3), from luma pixels to chroma pixels.
+
+    Chroma samples lie on the left luma column and midway between luma rows: the usual place in
+    MPEG-2 and later (`left` in H.273); other sitings are off by at most half a luma pixel.
+    """
+    x, y = 1 / (1 << fmt.log2_chroma_w), 1 / (1 << fmt.log2_chroma_h)
+    return np.array([[x, 0, 0], [0, y, (y - 1) / 2]])
+
+
+def shrink(plane: Any, factor: int) -> Any:
+    """Every `factor` x `factor` pixels to their mean; rows and columns left over are dropped."""
+    if factor <= 1:
+        return plane
+    h, w = plane.shape[0] // factor, plane.shape[1] // factor
+    return cv2.resize(plane[: h * factor, : w * factor], (w, h), interpolation=cv2.INTER_AREA)
+
+
+def resize(plane: Any, width: int, height: int) -> Any:
+    """To another size: bilinear when growing, area means when shrinking."""
+    grows = width >= plane.shape[1] and height >= plane.shape[0]
+    how = cv2.INTER_LINEAR if grows else cv2.INTER_AREA
+    return cv2.resize(plane, (width, height), interpolation=how)
+
+
+def sample_plane(plane: Plane, matrix: F64, size: tuple[int, int], outside: float | None) -> Plane:
+    """A plane through an affine matrix, without aliasing where it shrinks.
+
+    Args:
+        plane: (H, W) uint8 or uint16.
+        matrix: (2, 3), from pixels of `plane` to pixels of the result.
+        size: (width, height) of the result.
+        outside: what lies outside the plane; None: its nearest pixel.
+    """
+    factor = int(1 / affine.scale_of(matrix))
+    if factor >= 2:
+        plane, matrix = _shrunk_region(plane, matrix, size, factor)
+    edge = cv2.BORDER_REPLICATE if outside is None else cv2.BORDER_CONSTANT
+    return cv2.warpAffine(  # type: ignore[no-any-return]
+        plane, matrix, size, flags=cv2.INTER_LINEAR, borderMode=edge, borderValue=outside or 0.0
+    )
+
+
+def _shrunk_region(
+    plane: Plane, matrix: F64, size: tuple[int, int], factor: int
+) -> tuple[Plane, F64]:
+    """The part of a plane that a warp reads, shrunk by area means, and the matrix from there."""
+    corners = np.array([[0, 0], [size[0], 0], [0, size[1]], size], np.float64)
+    at = affine.apply(affine.invert(matrix), corners)
+    low = np.maximum(np.floor(at.min(0)).astype(int) - factor, 0)
+    high = np.minimum(np.ceil(at.max(0)).astype(int) + factor, (plane.shape[1], plane.shape[0]))
+    if ((high - low) < 2 * factor).any():
+        return plane, matrix
+    part = shrink(plane[low[1] : high[1], low[0] : high[0]], factor)
+    centre = (factor - 1) / 2
+    back = np.array([[factor, 0, low[0] + centre], [0, factor, low[1] + centre]], np.float64)
+    return part, affine.compose(matrix, back)
+
+
+def crop_rgb(
+    planes: tuple[Plane, Plane, Plane],
+    fmt: PixelFormat,
+    colour: Colour,
+    matrix: F64,
+    out: int,
+    *,
+    pad_black: bool = False,
+) -> F32:
+    """A square crop for a net, (3, out, out) float32 RGB, 0 to 1.
+
+    Args:
+        planes: Y', Cb, Cr of one frame.
+        fmt: their format.
+        colour: their meaning.
+        matrix: (2, 3), from luma pixels to pixels of the crop.
+        out: side of the crop, pixels.
+        pad_black: what lies outside the frame is black; else it repeats the edge.
+    """
+    y0, y_span = colour.luma_scale(fmt.depth)
+    c0, c_span = colour.chroma_scale(fmt.depth)
+    chroma = affine.compose(matrix, affine.invert(chroma_matrix(fmt)))
+    size = (out, out)
+    y = sample_plane(planes[0], matrix, size, y0 if pad_black else None)
+    cb, cr = (sample_plane(p, chroma, size, c0 if pad_black else None) for p in planes[1:])
+    luma = (y.astype(np.float32) - y0) * (1 / y_span)
+    blue = (cb.astype(np.float32) - c0) * (2 * (1 - colour.kb) / c_span)
+    red = (cr.astype(np.float32) - c0) * (2 * (1 - colour.kr) / c_span)
+    rgb = np.empty((3, out, out), np.float32)
+    np.add(luma, red, out=rgb[0])
+    np.add(luma, blue, out=rgb[2])
+    kg = 1 - colour.kr - colour.kb
+    rgb[1] = luma - (colour.kr / kg) * red - (colour.kb / kg) * blue
+    return np.clip(rgb, 0, 1, out=rgb)
+
+
+def rgb_to_ycc(rgb: F32, kr: float, kb: float) -> F32:
+    """(..., 3) RGB 0..1 to Y' 0..1, Cb and Cr -0.5..0.5, of the matrix with these weights."""
+    y = kr * rgb[..., 0] + (1 - kr - kb) * rgb[..., 1] + kb * rgb[..., 2]
+    cb = (rgb[..., 2] - y) / (2 * (1 - kb))
+    cr = (rgb[..., 0] - y) / (2 * (1 - kr))
+    return np.stack([y, cb, cr], -1).astype(np.float32)
+
+
+def read_at(plane: Any, x: F32, y: F32, *, repeat_edge: bool = False, cubic: bool = False) -> Any:
+    """The plane (H, W) or (H, W, c) read at a map, bilinear or bicubic; same dtype."""
+    edge = cv2.BORDER_REPLICATE if repeat_edge else cv2.BORDER_CONSTANT
+    how = cv2.INTER_CUBIC if cubic else cv2.INTER_LINEAR
+    return cv2.remap(plane, x, y, how, borderMode=edge, borderValue=0)
+
+
+def blur(plane: Any, sigma: float, size: int | None = None) -> Any:
+    """Gaussian of `sigma` pixels; `size`: side of the kernel, odd, chosen if None."""
+    return cv2.GaussianBlur(plane, (size or 0, size or 0), sigma)
+
+
+def laplacian(plane: F32) -> F32:
+    """Second differences, (H, W) float32."""
+    return cv2.Laplacian(plane, cv2.CV_32F)  # type: ignore[return-value]
+
+
+def exp(plane: F32) -> F32:
+    """e to the power of each element."""
+    return cv2.exp(plane)  # type: ignore[return-value]
+
+
+def dilate(plane: Any, radius: int) -> Any:
+    """The largest value within a disc of `radius` pixels."""
+    side = 2 * radius + 1
+    return cv2.dilate(plane, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)))
+
+
+def polygons(shape: tuple[int, int], outlines: list[tuple[F32, int]]) -> U8:
+    """(H, W) uint8 picture of filled polygons with soft edges: (points (n, 2), value) each."""
+    picture = np.zeros(shape, np.uint8)
+    for points, value in outlines:
+        fixed = np.round(points * (1 << 4)).astype(np.int32)
+        cv2.fillPoly(picture, [fixed], value, cv2.LINE_AA, 4)
+    return picture
+
+
+def convex_polygons(shape: tuple[int, int], outlines: list[F32]) -> U8:
+    """(H, W) uint8 picture, 255 inside the convex hulls of these points, each (n, 2)."""
+    picture = np.zeros(shape, np.uint8)
+    for points in outlines:
+        hull = cv2.convexHull(np.round(points * (1 << 4)).astype(np.int32))
+        cv2.fillPoly(picture, [hull], 255, shift=4)
+    return picture
+
+
+def triangle_ids(shape: tuple[int, int], corners: F32, ids: NDArray[np.int64]) -> NDArray[np.int32]:
+    """Which triangle covers each pixel: (H, W) int32, 0 where none does.
+
+    Args:
+        shape: (height, width).
+        corners: (n, 3, 2) float32, pixels.
+        ids: (n,) what is written for each; a later one covers an earlier one.
+    """
+    picture = np.zeros(shape, np.int32)
+    fixed = np.round(corners * (1 << SUBPIXEL_BITS)).astype(np.int32)
+    for points, value in zip(fixed, ids.tolist(), strict=True):
+        cv2.fillConvexPoly(picture, points, value, cv2.LINE_8, SUBPIXEL_BITS)
+    return picture
+
+
+def blend_into(plane: Plane, base: Plane, over: Plane, alpha: F32, touched: U8) -> None:
+    """Write ``base + alpha * (over - base)``, rounded, into `plane` where `touched` is not 0.
+
+    Args:
+        plane: (h, w) part of a frame's plane, uint8 or uint16; edited in place.
+        base: (h, w) what lies below.
+        over: (h, w) what is painted.
+        alpha: (h, w) float32, 0 to 1.
+        touched: (h, w) uint8.
+    """
+    change = cv2.subtract(over, base, dtype=cv2.CV_32F)
+    cv2.multiply(change, alpha, change)
+    depth = cv2.CV_8U if plane.dtype == np.uint8 else cv2.CV_16U
+    cv2.copyTo(cv2.add(base, change, dtype=depth), touched, plane)

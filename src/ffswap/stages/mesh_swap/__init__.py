@@ -1,0 +1,7 @@
+"""The embedded swapper: mesh and texture-space relighting."""
+
+from .render import Paint
+from .source import MeshSource
+from .swapper import MeshSwapper
+
+__all__ = ["MeshSource", "MeshSwapper", "Paint"]

@@ -1,0 +1,171 @@
+"""The source face: its portrait unrolled, and told apart into light and features."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...carriers import F32
+from ...geometry import face_mesh as fm
+from ...geometry.face_mesh import FaceMesh, smoothstep
+from ...ops import cpu
+from .texture import TextureSpace, low_pass
+
+__all__ = ["LOG_OFFSET", "SIDES", "MeshSource", "SourceTexture", "log_luma"]
+
+SIDES = (64, 128, 256, 512)
+"""Sides of the textures: the first for light, the others for painting faces of growing size."""
+
+LOG_OFFSET = 0.03
+"""Added to luma (0..1) before the logarithm, so that noise in the dark does not become texture."""
+
+SHARPNESS_SIDE = 256
+SHARPNESS_SIGMAS = (0.0, 0.7, 1.2, 2.0, 3.2)
+"""Blurs of the source whose sharpness is measured once, to be matched to a target's."""
+
+VISIBLE = (0.05, 0.35)
+"""Cosine to the camera between which a part of the portrait starts to count."""
+
+
+def log_luma(ycc: F32) -> F32:
+    """(n, n, 3) Y' 0..1, Cb, Cr to log luma, Cb, Cr: light then adds instead of multiplying."""
+    out = ycc.copy()
+    out[..., 0] = np.log(np.maximum(ycc[..., 0], 0) + LOG_OFFSET)
+    return out
+
+
+@dataclass(frozen=True)
+class SourceTexture:
+    """The source at one size.
+
+    Attributes:
+        space: its texture space.
+        detail: (n, n, 3) float32: log luma, Cb, Cr without the portrait's light.
+        light: (n, n, 3) float32: the portrait's light and skin tone.
+        mask: (n, n) float32: how much of the source may be painted, 0 to 1.
+        valid: (n, n) float32: 0 where hair, a cap or glasses cover the portrait's skin.
+    """
+
+    space: TextureSpace
+    detail: F32
+    light: F32
+    mask: F32
+    valid: F32
+
+
+class MeshSource:
+    """One face that is put into others. Thread-safe after construction.
+
+    Args:
+        mesh: the canonical mesh.
+        rgb: (H, W, 3) float32 portrait, 0 to 1.
+        points: (468, 3) its mesh, pixels.
+    """
+
+    def __init__(self, mesh: FaceMesh, rgb: F32, points: F32) -> None:
+        self.mesh = mesh
+        self.shape = mesh.to_canonical(points)
+        """(468, 3) its shape, centimetres, y down."""
+        self._rgb, self._points = rgb, points
+        self._facing = mesh.facing(points)
+        self._spaces = {side: TextureSpace(mesh, side) for side in SIDES}
+        self._textures: dict[tuple[int, float, float], SourceTexture] = {}
+        self._sharpness: dict[tuple[float, float], tuple[float, ...]] = {}
+        self._lock = threading.Lock()
+
+    def space(self, side: int) -> TextureSpace:
+        """The texture space of one of `SIDES`."""
+        return self._spaces[side]
+
+    def texture(self, side: int, kr: float, kb: float) -> SourceTexture:
+        """The source at a size, in the Y'CbCr of these luma weights; made once."""
+        key = (side, kr, kb)
+        with self._lock:
+            if key not in self._textures:
+                self._textures[key] = self._build(side, kr, kb)
+            return self._textures[key]
+
+    def sharpness(self, kr: float, kb: float) -> tuple[float, ...]:
+        """Mean absolute Laplacian of the source's detail after each of `SHARPNESS_SIGMAS`."""
+        texture = self.texture(SHARPNESS_SIDE, kr, kb)
+        with self._lock:
+            if (kr, kb) not in self._sharpness:
+                detail = np.ascontiguousarray(texture.detail[..., 0])
+                self._sharpness[kr, kb] = tuple(
+                    sharpness_of(cpu.blur(detail, sigma) if sigma else detail, texture.space.skin)
+                    for sigma in SHARPNESS_SIGMAS
+                )
+            return self._sharpness[kr, kb]
+
+    def _build(self, side: int, kr: float, kb: float) -> SourceTexture:
+        space = self._spaces[side]
+        logged = log_luma(self._unroll(side, kr, kb))
+        visible = smoothstep(space.spread(self._facing), *VISIBLE).astype(np.float32)
+        counts = space.skin * visible
+        weight = _agreeing(logged, counts, rounds=3)
+        cover = self._cover(space, logged, weight)
+        # The shadow that hair throws beside it must not pass for the light of the face.
+        shadow = cpu.blur(cpu.dilate(cover, max(1, int(0.05 * side))), 0.02 * side)
+        weight = weight * (1 - np.clip(shadow * 1.2, 0, 1)) + 1e-6
+        light = low_pass(logged, weight)
+        off = np.abs(logged[..., 0] - light[..., 0])
+        light = low_pass(
+            logged, (weight * (1 - smoothstep(off, 0.25, 0.5))).astype(np.float32) + 1e-6
+        )
+        cover = cpu.blur(cpu.dilate(cover, max(1, int(0.02 * side))), 0.022 * side)
+        cover = np.clip(cover, 0, 1)
+        detail = logged - light
+        detail[..., 0] = _soft_ceiling(detail[..., 0])
+        mask = space.paint * visible * (1 - np.clip(cover * 1.3, 0, 1))
+        return SourceTexture(
+            space, detail.astype(np.float32), light, mask.astype(np.float32), 1 - cover
+        )
+
+    def _unroll(self, side: int, kr: float, kb: float) -> F32:
+        """(side, side, 3) Y'CbCr of the portrait in texture space, without aliasing."""
+        a, b = fm.CHEEK_TO_CHEEK
+        face = float(np.linalg.norm(self._points[a, :2] - self._points[b, :2]))
+        picture = self._rgb if face <= 2 * side else cpu.blur(self._rgb, face / side / 3)
+        x, y = self._spaces[side].places(self._points[:, :2])
+        rgb = cpu.read_at(picture, x, y, repeat_edge=True, cubic=face < 1.5 * side)
+        return cpu.rgb_to_ycc(np.clip(rgb, 0, 1), kr, kb)
+
+    def _cover(self, space: TextureSpace, logged: F32, weight: F32) -> F32:
+        """0..1 where something other than skin lies on the forehead or at the rim."""
+        sure = weight > 0.5
+        if not sure.any():
+            sure = weight >= weight.max() / 2
+        usual = np.median(logged[sure], axis=0)
+        soft = cpu.blur(logged, 0.008 * space.side)
+        far = np.abs(soft[..., 0] - usual[0]) + 6 * np.abs(soft[..., 1:] - usual[1:]).sum(-1)
+        brow = space.mesh.xyz[list(fm.RIGHT_BROW), 1].max()
+        region = np.maximum(
+            smoothstep(space.height, brow - 0.1, brow + 0.6),
+            1 - smoothstep(space.oval_distance, 0.8, 2.0),
+        )
+        return np.asarray(smoothstep(far, 0.35, 0.75) * region, np.float32)
+
+
+def sharpness_of(log_detail: F32, weight: F32) -> float:
+    """Weighted mean absolute Laplacian of an (n, n) log luma."""
+    return float(
+        (np.abs(cpu.laplacian(log_detail)) * weight).sum() / max(float(weight.sum()), 1e-6)
+    )
+
+
+def _agreeing(logged: F32, counts: F32, rounds: int) -> F32:
+    """Weights of the texels that agree with the light around them: the others are features."""
+    weight = counts + 1e-6
+    for _ in range(rounds):
+        light = low_pass(logged, weight)
+        off = np.abs(logged[..., 0] - light[..., 0]) + 4 * np.abs(logged[..., 1] - light[..., 1])
+        weight = (counts * (1 - smoothstep(off, 0.25, 0.55))).astype(np.float32) + 1e-6
+    return weight
+
+
+def _soft_ceiling(detail: F32, knee: float = 0.25, reach: float = 0.25) -> F32:
+    """Gloss of the portrait, held below `knee + reach`: it belongs to the portrait's lamp."""
+    over = knee + reach * np.tanh((detail - knee) / (2 * reach))
+    return np.where(detail > knee, over, detail).astype(np.float32)

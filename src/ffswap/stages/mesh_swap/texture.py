@@ -1,0 +1,135 @@
+"""Texture space: the canonical face unrolled onto a square, where every face lies the same way."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...carriers import F32
+from ...geometry import face_mesh as fm
+from ...geometry.face_mesh import FaceMesh, smoothstep
+from ...ops import cpu
+
+__all__ = ["TextureSpace", "low_pass", "standard_deviation"]
+
+OUTSIDE = -1e4
+"""A coordinate that is outside any picture."""
+
+LIGHT_SIGMA = 0.09
+"""Blur that tells light from features, by the side of the texture. Found by trial: a wider one
+leaves shadows in the features, a narrower one takes the features for light."""
+
+COARSE_SIGMA = 3.5 * LIGHT_SIGMA
+COARSE_WEIGHT = 0.03
+"""Where no skin is near, light comes from this wider blur."""
+
+COARSE_SIDE = 16
+"""The wide blur is computed on a grid of this side."""
+
+
+class TextureSpace:
+    """The raster of the canonical mesh in a square texture, and masks drawn on it.
+
+    Args:
+        mesh: the canonical mesh.
+        side: of the texture, pixels.
+    """
+
+    def __init__(self, mesh: FaceMesh, side: int) -> None:
+        self.mesh, self.side = mesh, side
+        corners = (mesh.uv * side - 0.5)[mesh.triangles]
+        ids = cpu.triangle_ids((side, side), corners, np.arange(1, len(mesh.triangles) + 1))
+        self.inside = ids > 0
+        self._rows, self._columns = np.nonzero(self.inside)
+        self._vertices = mesh.triangles[ids[self.inside] - 1]
+        self._weights = self._barycentric()
+        self.skin = self._skin()
+        """(side, side) float32, 1 on skin away from eyes, brows, lips, nostrils and the rim."""
+        self.paint = self._paint()
+        """(side, side) float32, 1 where the swap is painted, soft towards the oval."""
+        self.oval_distance = self.spread(mesh.oval_distance)
+        """(side, side) float32 centimetres from the oval."""
+        self.height = self.spread(mesh.xyz[:, 1])
+        """(side, side) float32 centimetres up, in the canonical face."""
+
+    def spread(self, values: F32) -> F32:
+        """Vertex values (468,) or (468, k) over the texture, (side, side[, k]); 0 outside."""
+        out = np.zeros((self.side, self.side, *values.shape[1:]), np.float32)
+        corner = values[self._vertices]
+        weights = self._weights.reshape(*self._weights.shape, *(1,) * (values.ndim - 1))
+        out[self._rows, self._columns] = (corner * weights).sum(1)
+        return out
+
+    def places(self, points: F32) -> tuple[F32, F32]:
+        """Where each texel lies in an image, given the vertices' (468, 2) places: x and y maps."""
+        at = np.full((self.side, self.side, 2), OUTSIDE, np.float32)
+        corner = points[self._vertices]
+        at[self._rows, self._columns] = (corner * self._weights[..., None]).sum(1)
+        return np.ascontiguousarray(at[..., 0]), np.ascontiguousarray(at[..., 1])
+
+    def hulls(self, rings: list[tuple[int, ...]], grow: float = 0.0) -> NDArray[np.bool_]:
+        """Inside the convex hulls of rings of vertices, grown by a share of the side."""
+        points = [self.mesh.uv[list(ring)] * self.side for ring in rings]
+        picture = cpu.convex_polygons((self.side, self.side), points)
+        if grow > 0:
+            picture = cpu.dilate(picture, max(1, round(grow * self.side)))
+        return np.asarray(picture > 0)
+
+    def _barycentric(self) -> F32:
+        a, b, c = ((self.mesh.uv * self.side)[self._vertices[:, k]] for k in range(3))
+        at = np.stack([self._columns + 0.5, self._rows + 0.5], 1)
+
+        def cross(u: F32, v: F32) -> F32:
+            return np.asarray(u[:, 0] * v[:, 1] - u[:, 1] * v[:, 0])
+
+        whole = cross(b - a, c - a)
+        w = np.stack([cross(b - at, c - at), cross(c - at, a - at), cross(a - at, b - at)], 1)
+        w = np.clip(w / whole[:, None], 0, 1)
+        return (w / w.sum(1, keepdims=True)).astype(np.float32)
+
+    def _skin(self) -> F32:
+        skin = self.inside.astype(np.float32)
+        skin[self.hulls([fm.RIGHT_EYE, fm.LEFT_EYE], 0.02)] = 0
+        skin[self.hulls([fm.RIGHT_BROW, fm.LEFT_BROW], 0.02)] = 0
+        skin[self.hulls([fm.OUTER_LIPS], 0.02)] = 0
+        skin[self.hulls([fm.NOSTRILS], 0.005)] = 0
+        return (skin * smoothstep(self.spread(self.mesh.oval_distance), 0.7, 1.8)).astype(
+            np.float32
+        )
+
+    def _paint(self, top: float = 0.55) -> F32:
+        """`top`: how far up the forehead, 0 at the brows, 1 at the hairline: hair begins anywhere
+        between, so the swap ends well below it."""
+        mesh = self.mesh
+        mask = smoothstep(self.spread(mesh.oval_distance), 0.15, 1.6)
+        brows = mesh.xyz[list(fm.RIGHT_BROW + fm.LEFT_BROW), 1].max()
+        end = brows + (mesh.xyz[fm.HAIRLINE, 1] - brows) * top
+        mask = mask * (1 - smoothstep(self.spread(mesh.xyz[:, 1]), end - 0.9, end + 1.1))
+        mask[~self.inside] = 0
+        return mask.astype(np.float32)
+
+
+def low_pass(texture: F32, weight: F32) -> F32:
+    """The light on a face: blurred from the texels that count, wide where few of them are near.
+
+    Args:
+        texture: (n, n, c) float32.
+        weight: (n, n) float32, 0 or more: how much each texel counts.
+
+    Normalised convolution. Source: Knutsson, Westin, CVPR 1993.
+    """
+    side = texture.shape[0]
+    sigma = LIGHT_SIGMA * side
+    size = 2 * round(2.5 * sigma) + 1
+    both = np.dstack([texture * weight[..., None], weight])
+    fine = cpu.blur(both, sigma, size)
+    coarse = cpu.blur(cpu.resize(both, COARSE_SIDE, COARSE_SIDE), COARSE_SIGMA * COARSE_SIDE)
+    coarse = coarse[..., :-1] / (coarse[..., -1:] + 1e-4)
+    coarse = cpu.resize(coarse, side, side)
+    light = (fine[..., :-1] + COARSE_WEIGHT * coarse) / (fine[..., -1:] + COARSE_WEIGHT)
+    return np.asarray(light, np.float32)
+
+
+def standard_deviation(values: F32, weight: F32) -> float:
+    """Root of the weighted mean square (about 0) of (n, n) values."""
+    return float(np.sqrt((weight * values * values).sum() / max(float(weight.sum()), 1e-6)))
