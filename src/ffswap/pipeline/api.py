@@ -1,0 +1,235 @@
+"""The one call that does everything: `swap`."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import OptionError, OutputError, OutputExistsError
+from ..media import (
+    ClipInfo,
+    ClipReader,
+    ClipWriter,
+    Picture,
+    choose,
+    picture_frames,
+    picture_from_frames,
+    probe,
+    read_picture,
+    write_picture,
+)
+from ..options import SwapOptions
+from ..stages.face_swap import FaceSwap
+from ..stages.mesh_swap import MeshSource
+from .chain import Chain, open_chain, resolve_device
+from .report import ProgressCallback, SwapReport
+from .run import ClipRun, batch_frames
+
+__all__ = ["swap"]
+
+PathLike = str | os.PathLike[str]
+
+
+def swap(
+    source: PathLike,
+    target: PathLike,
+    output: PathLike,
+    *,
+    options: SwapOptions | None = None,
+    progress: ProgressCallback | None = None,
+    cancel: threading.Event | None = None,
+) -> SwapReport:
+    """Put the face of a photo into a video or a picture.
+
+    Keeps no state between calls; several may run at once in one process.
+
+    Args:
+        source: a picture with the face.
+        target: a video or a picture.
+        output: what is written; its suffix names the format. It appears when it is complete.
+        options: how; the defaults suit most.
+        progress: called in this thread a few times a second.
+        cancel: set it from another thread to stop the run.
+
+    Returns:
+        What was done. `SwapReport.complete` is False when the target was cut short.
+
+    Raises:
+        FfswapError: one of its branches, see `ffswap.errors`; the output was not written then.
+        KeyboardInterrupt: passed on after cleaning up.
+    """
+    options = options or SwapOptions()
+    started = time.perf_counter()
+    device = resolve_device(options.device)
+    source, target, output = Path(source), Path(target), Path(output)
+    portrait = read_picture(source)
+    info = probe(target)
+    _check_output(target, output, options.overwrite)
+    with open_chain(options) as chain:
+        face, notes = chain.source(portrait, str(source))
+        warnings = [*portrait.warnings, *notes]
+        job = _Job(chain, face, info, output, options, device, started)
+        if info.is_picture:
+            return job.picture(warnings)
+        return job.clip(warnings, progress, cancel)
+
+
+def _check_output(target: Path, output: Path, overwrite: bool) -> None:
+    """Say what cannot work before any work is done; the writers check again."""
+    if output.exists() and not output.is_dir():
+        if output.samefile(target):
+            raise OutputError("the output is the target itself", file=output)
+        if not overwrite:
+            raise OutputExistsError(
+                "the output exists already", file=output, hint="use --overwrite to replace it"
+            )
+
+
+class _Job:
+    """One target and all that is known about it."""
+
+    def __init__(
+        self,
+        chain: Chain,
+        face: MeshSource,
+        info: ClipInfo,
+        output: Path,
+        options: SwapOptions,
+        device: str,
+        started: float,
+    ) -> None:
+        self._chain, self._face, self._info, self._output = chain, face, info, output
+        self._options, self._device, self._started = options, device, started
+
+    def clip(
+        self,
+        warnings: Sequence[str],
+        progress: ProgressCallback | None,
+        cancel: threading.Event | None,
+    ) -> SwapReport:
+        info, options = self._info, self._options
+        plan = choose(self._output, info, options.encode)
+        swap = self._chain.swap(self._face)
+        with (
+            ClipReader(
+                info.path,
+                start=options.start,
+                end=options.end,
+                threads=options.threads,
+                batch_frames=batch_frames(info.width, info.height),
+            ) as reader,
+            ClipWriter(
+                self._output, reader, plan, overwrite=options.overwrite, threads=options.threads
+            ) as writer,
+        ):
+            run = ClipRun(
+                reader,
+                writer,
+                swap,
+                threads=options.threads,
+                total=_expected_frames(info, options),
+                progress=progress,
+                cancel=cancel,
+            )
+            run.run()
+            writer.finish()
+            summary = reader.summary
+            notes = [*warnings, *summary.warnings, *writer.warnings]
+        seconds = time.perf_counter() - self._started
+        counts = swap.counts
+        if counts.frames_without_face == counts.frames:
+            notes.append("no face was found in the target; it is unchanged")
+        return SwapReport(
+            output=str(self._output),
+            frames=writer.frames_written,
+            frames_without_face=counts.frames_without_face,
+            faces=counts.faces,
+            tracks=swap.tracks,
+            missing_frames=summary.missing_frames,
+            corrupt_frames=summary.corrupt_frames,
+            seconds=seconds,
+            fps=writer.frames_written / seconds,
+            model=self._chain.model,
+            device=self._device,
+            encoder=plan.name,
+            pixel_format=plan.pix_fmt,
+            stage_fps=run.stage_fps(),
+            warnings=tuple(dict.fromkeys(notes)),
+        )
+
+    def picture(self, warnings: Sequence[str]) -> SwapReport:
+        options = self._options
+        _refuse_clip_options(options)
+        target = read_picture(self._info.path)
+        swap = self._chain.swap(self._face)
+        result = _swap_picture(swap, target)
+        quality = options.encode.quality
+        notes = write_picture(self._output, result, quality=quality, overwrite=options.overwrite)
+        seconds = time.perf_counter() - self._started
+        counts = swap.counts
+        found = [*warnings, *target.warnings, *(notes or ())]
+        if not counts.faces:
+            found.append("no face was found in the target; it is unchanged")
+        return SwapReport(
+            output=str(self._output),
+            frames=1,
+            frames_without_face=counts.frames_without_face,
+            faces=counts.faces,
+            tracks=swap.tracks,
+            missing_frames=0,
+            corrupt_frames=0,
+            seconds=seconds,
+            fps=1 / seconds,
+            model=self._chain.model,
+            device=self._device,
+            encoder=self._output.suffix.lower().lstrip("."),
+            pixel_format="rgb24" if result.alpha is None else "rgba",
+            warnings=tuple(dict.fromkeys(found)),
+        )
+
+
+def _swap_picture(swap: FaceSwap, target: Picture) -> Picture:
+    """The picture with its faces swapped; pixels outside them are bit-identical."""
+    frames = picture_frames(target)
+    before = tuple(np.copy(plane) for plane in frames.planes[0])
+    swap.paint(frames, swap.look(frames))
+    return picture_from_frames(target, before, frames)
+
+
+def _refuse_clip_options(options: SwapOptions) -> None:
+    given = {
+        "--start": options.start,
+        "--end": options.end,
+        "--encoder": options.encode.encoder,
+        "--preset": options.encode.preset,
+    }
+    for name, value in given.items():
+        if value is not None:
+            raise OptionError(f"{name} is for clips; the target is a picture")
+
+
+def _expected_frames(info: ClipInfo, options: SwapOptions) -> int | None:
+    """How many frames the run will have, as far as the container says."""
+    rate = None if info.rate is None else float(info.rate)
+    total = info.declared_frames
+    if total is None and info.duration_s is not None and rate:
+        total = round(info.duration_s * rate)
+    if options.start is None and options.end is None:
+        return total
+    if total is None or not rate:
+        return None
+    first, last = 0, total
+    if options.start is not None:
+        first = options.start.frame if options.start.frame is not None else 0
+        if options.start.seconds is not None:
+            first = round(float(options.start.seconds) * rate)
+    if options.end is not None:
+        last = options.end.frame if options.end.frame is not None else total
+        if options.end.seconds is not None:
+            last = round(float(options.end.seconds) * rate)
+    return max(min(last, total) - first, 0) or None

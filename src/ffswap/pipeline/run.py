@@ -1,0 +1,188 @@
+"""Running a swap over a clip: decoder, compute and encoder side by side.
+
+    decode ──Frames──> look ──Frames, plans──> paint (several) ──> encode
+           └─packets of other streams, in their place in the order ─────┘
+
+Each arrow is a bounded queue, so memory does not depend on the clip's length. `look` must see the
+frames in order; painting need not: the encoder takes the painted batches in the order in which
+they were looked at.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from ..carriers import Frames
+from ..errors import CancelledError
+from ..media import ClipReader, ClipWriter, CopiedPackets
+from ..stages.face_swap import FaceSwap
+from ..stages.mesh_swap import Paint
+from .report import ProgressCallback, ProgressEvent
+from .threads import Channel, Crew, StoppedError, Stopwatch
+
+__all__ = ["ClipRun", "batch_frames", "usable_cores"]
+
+QUEUE_BATCHES = 2
+"""Batches that wait between two workers: one is not enough to cover a worker's hiccup, more than
+two only take memory."""
+
+BATCH_PIXELS = 16 << 20
+LARGEST_BATCH = 8
+"""Frames travel in batches of at most this many, fewer when they are large: a batch of 8-bit
+4:2:0 then takes at most 25 MB."""
+
+MOST_PAINTERS = 4
+
+TICK_S = 0.1
+RATE_WINDOW_S = 5.0
+"""The rate that is shown is that of the last seconds."""
+
+Planned: TypeAlias = tuple[Frames, list[list[Paint]]]
+Job: TypeAlias = "Future[Frames] | CopiedPackets"
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return max(1, len(os.sched_getaffinity(0)))
+    return os.cpu_count() or 1
+
+
+def batch_frames(width: int, height: int) -> int:
+    """Frames per batch for frames of this size."""
+    return max(1, min(LARGEST_BATCH, BATCH_PIXELS // max(1, width * height)))
+
+
+@dataclass
+class ClipRun:
+    """One clip on its way from reader to writer.
+
+    Attributes:
+        reader: gives frames and packets.
+        writer: takes them.
+        swap: changes the frames.
+        threads: cores that painting may use; None: all.
+        total: frames expected, or None.
+        progress: told how far the run has come, from the calling thread.
+        cancel: when set, the run stops with `CancelledError`.
+    """
+
+    reader: ClipReader
+    writer: ClipWriter
+    swap: FaceSwap
+    threads: int | None = None
+    total: int | None = None
+    progress: ProgressCallback | None = None
+    cancel: threading.Event | None = None
+    _watches: Mapping[str, Stopwatch] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._watches = {name: Stopwatch() for name in ("decode", "track", "paint", "encode")}
+        self._painters = max(1, min(MOST_PAINTERS, self.threads or usable_cores()))
+        self._recent: deque[tuple[float, int]] = deque()
+
+    def run(self) -> None:
+        """Until the writer has taken everything (it is not finished here).
+
+        Raises:
+            CancelledError: `cancel` was set.
+            FfswapError: whatever a stage raised first.
+        """
+        crew = Crew()
+        decoded: Channel[Frames | CopiedPackets] = Channel(QUEUE_BATCHES, crew.stop)
+        jobs: Channel[Job] = Channel(QUEUE_BATCHES, crew.stop)
+        self._start = time.perf_counter()
+        with ThreadPoolExecutor(self._painters, "ffswap-paint") as painters:
+            crew.start("decode", lambda: self._decode(decoded))
+            crew.start("track", lambda: self._look(decoded, jobs, painters))
+            crew.start("encode", lambda: self._encode(jobs, crew.stop))
+            try:
+                crew.wait(self._tick, TICK_S)
+            finally:
+                painters.shutdown(wait=True, cancel_futures=True)
+        self._send()
+
+    def stage_fps(self) -> dict[str, float]:
+        """For each stage, frames by the time that its threads were at work."""
+        frames = self.swap.counts.frames
+        return {name: frames / w.seconds for name, w in self._watches.items() if w.seconds > 0}
+
+    def _decode(self, out: Channel[Frames | CopiedPackets]) -> None:
+        items = iter(self.reader)
+        while True:
+            with self._watches["decode"].running():
+                item = next(items, None)
+            if item is None:
+                break
+            out.put(item)
+        out.end()
+
+    def _look(
+        self,
+        items: Channel[Frames | CopiedPackets],
+        jobs: Channel[Job],
+        painters: ThreadPoolExecutor,
+    ) -> None:
+        for item in items:
+            if isinstance(item, CopiedPackets):
+                jobs.put(item)
+                continue
+            with self._watches["track"].running():
+                plans = self.swap.look(item)
+            jobs.put(painters.submit(self._paint, item, plans))
+        jobs.end()
+
+    def _paint(self, frames: Frames, plans: list[list[Paint]]) -> Frames:
+        with self._watches["paint"].running():
+            self.swap.paint(frames, plans)
+        return frames
+
+    def _encode(self, jobs: Channel[Job], stop: threading.Event) -> None:
+        for job in jobs:
+            item = job if isinstance(job, CopiedPackets) else _result(job, stop)
+            with self._watches["encode"].running():
+                self.writer.write(item)
+
+    def _tick(self) -> None:
+        if self.cancel is not None and self.cancel.is_set():
+            raise CancelledError("the run was stopped; the output was not written")
+        self._send()
+
+    def _send(self) -> None:
+        if self.progress is None:
+            return
+        now, frames = time.perf_counter(), self.writer.frames_written
+        self._recent.append((now, frames))
+        while len(self._recent) > 2 and now - self._recent[0][0] > RATE_WINDOW_S:
+            self._recent.popleft()
+        then, before = self._recent[0]
+        fps = (frames - before) / (now - then) if now > then else 0.0
+        left = None if self.total is None else max(self.total - frames, 0)
+        self.progress(
+            ProgressEvent(
+                frames=frames,
+                total=self.total,
+                faces=self.swap.counts.faces,
+                seconds=now - self._start,
+                fps=fps,
+                eta_s=left / fps if left is not None and fps > 0 else None,
+            )
+        )
+
+
+def _result(job: Future[Frames], stop: threading.Event) -> Frames:
+    """The painted frames, unless the run is stopped while they are awaited."""
+    while True:
+        if stop.is_set():
+            raise StoppedError
+        try:
+            return job.result(timeout=TICK_S)
+        except TimeoutError:
+            continue
