@@ -121,7 +121,7 @@ def test_closed_session_refuses_to_run():
 @pytest.mark.parametrize(
     ("data", "error", "message"),
     [
-        (b"", InternalError, "broken cannot be loaded"),
+        (b"\x08", InternalError, "broken cannot be loaded"),
         (b"not a model", InternalError, "broken cannot be loaded"),
         (model()[:40], InternalError, "broken cannot be loaded"),
         (model(opset=99), MachineError, "broken cannot be loaded.*99"),
@@ -132,6 +132,27 @@ def test_closed_session_refuses_to_run():
 def test_load_errors(data: bytes, error: type[Exception], message: str):
     with pytest.raises(error, match=f"(?s){message}") as caught:
         OrtCpuSession(data, name="broken")
+    assert caught.value.__cause__ is not None
+
+
+def test_empty_model_is_refused():
+    with pytest.raises(InternalError, match="broken cannot be loaded: it is empty"):
+        OrtCpuSession(b"", name="broken")
+
+
+def test_errors_while_running():
+    # Shapes that only the run can compare: the two free columns differ.
+    dims: list[str | int] = ["N", "C"]
+    ins = [helper.make_tensor_value_info(n, TensorProto.FLOAT, dims) for n in "ab"]
+    out = helper.make_tensor_value_info("y", TensorProto.FLOAT, dims)
+    graph = helper.make_graph([helper.make_node("Add", ["a", "b"], ["y"])], "g", ins, [out])
+    data = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    feeds = {"a": np.zeros((1, 2), np.float32), "b": np.zeros((1, 3), np.float32)}
+    with (
+        OrtCpuSession(data.SerializeToString(), name="adder") as session,
+        pytest.raises((InternalError, MachineError), match="adder failed: ") as caught,
+    ):
+        session.run(feeds)
     assert caught.value.__cause__ is not None
 
 

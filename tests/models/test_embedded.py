@@ -21,10 +21,11 @@ from ffswap.models import ModelSpec, embedded_bytes, get, names
 # (left, top, side) of a square around the head, in pixels, measured by eye.
 HEADS = {"astronaut": (137, 33, 170), "grace_hopper": (155, 65, 260)}
 
-# Points in the pictures' own pixels, measured by eye; the nets must come within 12 % of the head.
+# Middle of both eyes and of the mouth in the pictures' own pixels, measured by eye. The nets must
+# come within 4 % of the square's side (measured: 2.5 %).
 EYES_AND_MOUTH = {
-    "astronaut": [(209, 103), (246, 104), (227, 148)],
-    "grace_hopper": [(253, 185), (312, 180), (290, 258)],
+    "astronaut": [(203, 101), (246, 104), (224, 146)],
+    "grace_hopper": [(223, 190), (306, 188), (266, 279)],
 }
 
 
@@ -99,12 +100,23 @@ def test_file_is_readable_by_old_runtimes_and_keeps_float16(name: str):
     assert model.opset_import[0].version <= 17
     assert model.ir_version <= 9
     stored = {t.name: t.data_type for t in model.graph.initializer}
-    casts = [n for n in model.graph.node if n.op_type == "Cast"]
-    assert {n.input[0] for n in casts} == {
-        n for n, t in stored.items() if t == onnx.TensorProto.FLOAT16
-    }
-    floats = [t for t in model.graph.initializer if t.data_type == onnx.TensorProto.FLOAT]
-    assert sum(int(np.prod(t.dims)) for t in floats) <= 4 * 3  # scales of Resize only
+    casts = {n.output[0]: n.input[0] for n in model.graph.node if n.op_type == "Cast"}
+    halves = {n for n, t in stored.items() if t == onnx.TensorProto.FLOAT16}
+    assert set(casts.values()) == halves
+    # TensorRT's parser: the kernel may be computed, the bias may not.
+    convolutions = [n for n in model.graph.node if n.op_type == "Conv"]
+    assert {n.input[1] for n in convolutions} == set(casts)
+    assert {stored[n.input[2]] for n in convolutions} == {onnx.TensorProto.FLOAT}
+
+
+def test_range_and_colour_of_the_input():
+    # As MediaPipe's graphs feed the nets: RGB from -1 to 1, and from 0 to 1.
+    for name, low, high in (("face_detection_full_range", -1, 1), ("face_landmark", 0, 1)):
+        image = get(name).image
+        black, white = (
+            [(v - m) / s for m, s in zip(image.mean, image.std, strict=True)] for v in (0, 255)
+        )
+        assert (black, white, image.colour) == ([low] * 3, [high] * 3, "rgb")
 
 
 def test_detector_finds_the_face(portrait: str):
@@ -121,7 +133,7 @@ def test_detector_finds_the_face(portrait: str):
     width, height = values[1] * to_picture
     points = (values[2:] + (cell + 0.5) * 4) * to_picture
     left, top, side = HEADS[portrait]
-    assert np.abs(points[[0, 1, 3]] - EYES_AND_MOUTH[portrait]).max() < 0.12 * side
+    assert np.abs(points[[0, 1, 3]] - EYES_AND_MOUTH[portrait]).max() < 0.04 * side
     assert points[4, 0] < points[0, 0] < points[1, 0] < points[5, 0]  # ear, eye, eye, ear
     assert (centre > (left, top)).all()
     assert (centre < (left + side, top + side)).all()
@@ -141,7 +153,7 @@ def test_landmarks_lie_on_the_face(portrait: str):
     points = mesh[:, :2] * (side / 192) + (left, top)
     eyes = [points[[33, 133]].mean(0), points[[263, 362]].mean(0)]
     found = np.array([*eyes, points[[13, 14]].mean(0)])
-    assert np.abs(found - EYES_AND_MOUTH[portrait]).max() < 0.12 * side
+    assert np.abs(found - EYES_AND_MOUTH[portrait]).max() < 0.04 * side
     assert mesh[4, 2] < min(mesh[234, 2], mesh[454, 2])  # the nose is nearer than the cheeks' rims
 
 
@@ -154,7 +166,8 @@ def test_batch_equals_rows_one_by_one(net: OrtCpuSession, rows: int):
         for name, batch in together.items():
             assert batch.shape[0] == rows
             scale = float(np.abs(alone[name]).max())
-            # Float32 sums in another order: measured below 3e-6 of the scale.
+            # Equal to the bit where it was measured (x86-64); other machines may sum in another
+            # order, a few units of float32 per layer.
             np.testing.assert_allclose(batch[i : i + 1], alone[name], rtol=0, atol=2e-5 * scale)
     if rows > 1:  # the rows are different questions with different answers
         first = next(iter(together.values()))

@@ -1,15 +1,16 @@
 """TFLite to ONNX for the embedded nets: NHWC to NCHW, batch 1 to symbolic, float16 kept.
 
-Every activation of four dimensions is NCHW in the ONNX graph. Constants that are float16 in the
+Every activation of four dimensions is NCHW in the ONNX graph. Kernels that are float16 in the
 source stay float16 in the file and are cast to float32 by a node, which is exact; the arithmetic is
-float32. The same source gives the same bytes.
+float32. Biases and slopes, which are few, are written as float32: TensorRT's parser wants the bias
+of a convolution whose kernel is computed to be an initializer. The same source gives the same bytes.
 
 Only the operators that the embedded nets use are known; anything else is refused.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -77,17 +78,22 @@ class _Converter:
             raise UnsupportedError(f"{self.graph.tensors[tensor].name} is not a constant")
         return self.constants[source]
 
-    def weight(self, tensor: int, arrange: Callable[[NDArray[Any]], NDArray[Any]]) -> str:
-        """Add a constant, rearranged, and a cast if it is float16; the float32's name."""
-        value = arrange(self.constant(tensor))
-        stored = self.initializer(self.graph.tensors[self.sources.get(tensor, tensor)].name, value)
+    def vector(self, tensor: int, shape: tuple[int, ...]) -> str:
+        """Add a constant of one value per channel as float32; the name for reading it."""
+        value = self.constant(tensor).astype(np.float32).reshape(shape)
+        return self.initializer(self.graph.tensors[tensor].name, value)
+
+    def kernel(self, tensor: int, order: tuple[int, ...]) -> str:
+        """Add a kernel with its axes in a new order, and a cast if it is float16; its name."""
+        value = self.constant(tensor).transpose(order)
+        name = self.graph.tensors[tensor].name
         if value.dtype == np.float32:
-            return stored
-        cast = self.graph.tensors[tensor].name
-        if cast not in self.emitted:
-            self.emitted.add(cast)
-            self.node("Cast", [stored], cast, to=TensorProto.FLOAT)
-        return cast
+            return self.initializer(name, value)
+        stored = self.initializer(self.graph.tensors[self.sources[tensor]].name, value)
+        if name not in self.emitted:
+            self.emitted.add(name)
+            self.node("Cast", [stored], name, to=TensorProto.FLOAT)
+        return name
 
     # -- parts of operators ----------------------------------------------------------------
 
@@ -120,7 +126,7 @@ class _Converter:
     # -- operators -------------------------------------------------------------------------
 
     def dequantize(self, op: Operator) -> None:
-        """float16 constant to float32: no node; `weight` casts where the constant is read."""
+        """float16 constant to float32: no node; `kernel` and `vector` read the source."""
         if self.constant(op.inputs[0]).dtype != np.float16:
             raise UnsupportedError("DEQUANTIZE of another type than float16")
         self.sources[op.outputs[0]] = op.inputs[0]
@@ -130,9 +136,9 @@ class _Converter:
         depthwise = op.kind == "DEPTHWISE_CONV_2D"
         order = (3, 0, 1, 2) if depthwise else (0, 3, 1, 2)  # both become O,I,H,W
         _, height, width, _ = self.shape(op.inputs[1])
-        inputs = [self.name(op.inputs[0]), self.weight(op.inputs[1], lambda w: w.transpose(order))]
+        inputs = [self.name(op.inputs[0]), self.kernel(op.inputs[1], order)]
         if len(op.inputs) > 2 and op.inputs[2] >= 0:
-            inputs.append(self.weight(op.inputs[2], lambda b: b))
+            inputs.append(self.vector(op.inputs[2], (-1,)))
         self.with_activation(
             op,
             "Conv",
@@ -168,7 +174,7 @@ class _Converter:
         """PRELU with one slope per channel: (1, 1, C) becomes (C, 1, 1)."""
         if self.shape(op.inputs[1])[:2] != (1, 1):
             raise UnsupportedError(f"PRELU slope of shape {self.shape(op.inputs[1])}")
-        slope = self.weight(op.inputs[1], lambda a: a.reshape(-1, 1, 1))
+        slope = self.vector(op.inputs[1], (-1, 1, 1))
         self.node("PRelu", [self.name(op.inputs[0]), slope], self.name(op.outputs[0]))
 
     def pad(self, op: Operator) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputMissingError, InternalError, MachineError, OptionError
+from ..errors import FfswapError, InputMissingError, InternalError, MachineError, OptionError
 from .session import TensorSpec, check_feeds
 
 __all__ = ["OrtCpuSession"]
@@ -28,9 +28,11 @@ _DTYPES: dict[str, type[np.generic]] = {
     "tensor(bool)": np.bool_,
 }
 
-# Faults of the file or of our call. Any other error of the library means that this build of it
-# cannot run the net (unknown opset, missing kernel) or that the machine has run out of memory.
-_OUR_FAULTS = ("InvalidArgument", "InvalidProtobuf", "NoModel")
+# Which of the library's errors are faults of the file, and which of our call. Any other means that
+# this version of it cannot run the net (1.18 calls an unknown opset an InvalidArgument, 1.32 a
+# Fail) or that the machine has run out of memory.
+_FILE_FAULTS = ("InvalidProtobuf", "NoModel")
+_CALL_FAULTS = ("InvalidArgument",)
 
 
 def _import_runtime() -> Any:
@@ -51,9 +53,9 @@ def _library_errors() -> tuple[type[Exception], ...]:
     return (*found, RuntimeError)
 
 
-def _translate(error: Exception, what: str) -> InternalError | MachineError:
-    ours = type(error).__name__ in _OUR_FAULTS
-    return (InternalError if ours else MachineError)(f"{what}: {str(error).strip()}")
+def _translate(error: Exception, what: str, ours: tuple[str, ...]) -> FfswapError:
+    kind = InternalError if type(error).__name__ in ours else MachineError
+    return kind(f"{what}: {str(error).strip()}")
 
 
 def _tensor_specs(model: str, arguments: list[Any]) -> dict[str, TensorSpec]:
@@ -98,6 +100,8 @@ class OrtCpuSession:
                 raise InputMissingError("no such model file", file=model)
             source = os.fspath(model)
             self._name = name or Path(model).name
+        if not source:
+            raise InternalError(f"{self._name} cannot be loaded: it is empty")
         runtime = _import_runtime()
         self._errors = _library_errors()
         self._runtime = f"ONNX Runtime {runtime.__version__}"
@@ -111,7 +115,7 @@ class OrtCpuSession:
         try:
             session = runtime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
         except self._errors as error:
-            raise _translate(error, f"{self._name} cannot be loaded") from error
+            raise _translate(error, f"{self._name} cannot be loaded", _FILE_FAULTS) from error
         self._inputs = _tensor_specs(self._name, session.get_inputs())
         self._outputs = _tensor_specs(self._name, session.get_outputs())
         self._session = session
@@ -143,12 +147,12 @@ class OrtCpuSession:
     def run(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Run one batch; see `Session.run`."""
         if self._session is None:
-            raise InternalError(f"{self._name} is closed", stage="run")
+            raise InternalError(f"{self._name} is closed")
         check_feeds(self._name, self._inputs, feeds)
         try:
             results = self._session.run(list(self._outputs), dict(feeds))
         except self._errors as error:
-            raise _translate(error, f"{self._name} failed") from error
+            raise _translate(error, f"{self._name} failed", _CALL_FAULTS) from error
         return dict(zip(self._outputs, results, strict=True))
 
     def close(self) -> None:

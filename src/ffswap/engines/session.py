@@ -110,11 +110,11 @@ def check_feeds(
             is empty or differs between inputs.
     """
     if set(feeds) != set(inputs):
-        raise InternalError(f"{model} takes {sorted(inputs)}, not {sorted(feeds)}", stage="run")
+        raise InternalError(f"{model} takes {sorted(inputs)}, not {sorted(feeds)}")
     for name, spec in inputs.items():
         array = feeds[name]
         if not isinstance(array, np.ndarray):
-            raise InternalError(f"{model} takes {spec}, not a {type(array).__name__}", stage="run")
+            raise InternalError(f"{model} takes {spec}, not a {type(array).__name__}")
         if not spec.accepts(array):
             raise InternalError(f"{model} takes {spec}, not {array.dtype} {array.shape}")
     batches = {len(feeds[name]) for name, spec in inputs.items() if spec.shape[:1] == (-1,)}
