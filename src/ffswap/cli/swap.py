@@ -39,9 +39,9 @@ def _value(name: str, metavar: str, text: str, words: tuple[str, ...] = ()) -> A
     return typer.Option(name, metavar=metavar, help=text, autocompletion=complete)
 
 
-_Source = Annotated[Path, typer.Argument(help="photo of the face to put in")]
-_Target = Annotated[Path, typer.Argument(help="video (or picture) to change")]
-_Output = Annotated[Path, typer.Argument(help="file to write")]
+_Source = Annotated[Path, typer.Argument(metavar="SOURCE", help="photo of the face to put in")]
+_Target = Annotated[Path, typer.Argument(metavar="TARGET", help="video (or picture) to change")]
+_Output = Annotated[Path, typer.Argument(metavar="OUTPUT", help="file to write")]
 _Faces = Annotated[str, _value("--faces", "largest|all", "which faces to replace", _FACES)]
 _Start = Annotated[
     str | None, _value("--start", "POSITION", f"first moment kept: {_POSITION_HELP}")

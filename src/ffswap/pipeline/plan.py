@@ -120,11 +120,11 @@ def choose(
         gpus: as found.
         reasons: why encoders, models and GPUs are empty.
     """
-    problems = [
-        f"{engine.name} does not work: {engine.reason}"
-        for engine in engines
-        if engine.name == "onnxruntime" and not engine.ok
-    ]
+    problems: list[str] = []
+    runtime = next((one for one in engines if one.name == "onnxruntime"), None)
+    if runtime is None or not runtime.ok:
+        why = "not found" if runtime is None else runtime.reason
+        problems.append(f"onnxruntime does not work: {why}")
     encoder = next((one.name for one in encoders if one.ok), None)
     if encoder is None:
         why = (
