@@ -1,7 +1,104 @@
-"""ffswap: puts the face of a photo into a video and leaves everything else as it was."""
+"""ffswap: puts the face of a photo into a video and leaves everything else as it was.
+
+Names are loaded when they are first used, so that importing the package costs next to nothing.
+"""
 
 from __future__ import annotations
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from ._version import __version__
 
-__all__ = ["__version__"]
+if TYPE_CHECKING:
+    from .errors import (
+        CancelledError,
+        DeviceError,
+        EncoderError,
+        FfswapError,
+        InputError,
+        InputMissingError,
+        InternalError,
+        MachineError,
+        MediaError,
+        NoFaceError,
+        OptionError,
+        OutputError,
+        OutputExistsError,
+        OutputFormatError,
+        OutputWriteError,
+        UserError,
+    )
+    from .options import (
+        DetectOptions,
+        EncodeOptions,
+        FaceChoice,
+        MeshSwapOptions,
+        Position,
+        SwapOptions,
+        TrackOptions,
+    )
+    from .pipeline import swap  # type: ignore[attr-defined,unused-ignore]
+    from .pipeline.plan import MachineSurvey, survey
+    from .pipeline.report import ProgressCallback, ProgressEvent, SwapReport
+
+__all__ = [
+    "CancelledError",
+    "DetectOptions",
+    "DeviceError",
+    "EncodeOptions",
+    "EncoderError",
+    "FaceChoice",
+    "FfswapError",
+    "InputError",
+    "InputMissingError",
+    "InternalError",
+    "MachineError",
+    "MachineSurvey",
+    "MediaError",
+    "MeshSwapOptions",
+    "NoFaceError",
+    "OptionError",
+    "OutputError",
+    "OutputExistsError",
+    "OutputFormatError",
+    "OutputWriteError",
+    "Position",
+    "ProgressCallback",
+    "ProgressEvent",
+    "SwapOptions",
+    "SwapReport",
+    "TrackOptions",
+    "UserError",
+    "__version__",
+    "survey",
+    "swap",
+]
+
+_HOMES = {
+    "FaceChoice": ".options",
+    "MachineSurvey": ".pipeline.plan",
+    "Position": ".options",
+    "ProgressCallback": ".pipeline.report",
+    "ProgressEvent": ".pipeline.report",
+    "SwapReport": ".pipeline.report",
+    "survey": ".pipeline.plan",
+    "swap": ".pipeline",
+}
+
+
+def _home(name: str) -> str:
+    """The module that a public name lives in."""
+    if name.endswith("Error"):
+        return ".errors"
+    return ".options" if name.endswith("Options") else _HOMES[name]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_home(name), __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,95 @@
+"""The program `ffswap`: its commands, and the one place where a run of it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from .._version import __version__
+from ..errors import OutputWriteError
+from . import doctor, swap
+from .errors import DEBUG_VARIABLE, ExitCode, guard
+from .messages import result
+
+__all__ = ["app", "main"]
+
+
+class _Program(TyperGroup):
+    """A group whose every failure, usage errors included, goes through `guard`."""
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        windows_expand_args: bool = True,
+        **extra: Any,
+    ) -> Any:
+        def call() -> Any:
+            # Without standalone mode errors are raised, and the exit code of `--help` is returned.
+            return super(_Program, self).main(
+                args, prog_name, complete_var, False, windows_expand_args, **extra
+            )
+
+        if not standalone_mode:
+            return call()
+        given = list(sys.argv[1:] if args is None else args)
+        options = given[: given.index("--")] if "--" in given else given
+        code = guard(call, as_json="--json" in options)
+        with contextlib.suppress(OutputWriteError):
+            result()  # what typer has printed is written out while a failure is still ours
+        sys.exit(code)
+
+
+# Plain help: it is read in pipes and logs too, and rich would take longer to load than to read.
+app = typer.Typer(
+    name="ffswap",
+    cls=_Program,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 done, 1 fault of ffswap, 2 usage, 3 input, 4 output, 5 machine, "
+    "6 the target was cut short, 130 Ctrl-C, 143 SIGTERM. "
+    f"{DEBUG_VARIABLE}=1 prints the trace of an error.",
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        result(f"ffswap {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def _program(
+    context: typer.Context,
+    version: Annotated[  # noqa: ARG001  its callback has done the work
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="print the version"),
+    ] = False,
+) -> None:
+    """Put the face of a photo into a video, and leave everything else as it was."""
+    if context.invoked_subcommand is None:
+        print(context.get_help(), file=sys.stderr)
+        raise typer.Exit(ExitCode.USAGE)
+
+
+app.command("swap", short_help="put the face of a photo into a video")(swap.command)
+app.command("doctor", short_help="show what this machine has and what a swap would use")(
+    doctor.command
+)
+
+
+def main() -> None:
+    """Run the program with the arguments of this process, and end it."""
+    for stream in (sys.stdout, sys.stderr):
+        # A name that the terminal's encoding cannot write is shown with escapes.
+        with contextlib.suppress(AttributeError):
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    app(prog_name="ffswap")

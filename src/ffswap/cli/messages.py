@@ -1,0 +1,88 @@
+"""What is printed, and where: results on stdout, everything else on stderr.
+
+Text from outside (names of files, messages of libraries) may hold control characters, which a
+terminal obeys. All text passes through `printable` on its way out.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+import unicodedata
+from collections.abc import Mapping
+from typing import Any
+
+from ..errors import OutputWriteError
+
+__all__ = ["note", "printable", "result", "result_json"]
+
+
+def printable(text: str) -> str:
+    """One line of text that a terminal only shows: control characters are escaped.
+
+    Formatting characters that turn the direction of writing are escaped too, and bytes of a file
+    name that are not text. Blanks of other scripts stay.
+    """
+
+    def shown(character: str) -> str:
+        if character.isprintable() or unicodedata.category(character) == "Zs":
+            return character
+        return character.encode("unicode_escape").decode("ascii")
+
+    return "".join(map(shown, text))
+
+
+def note(kind: str, text: str) -> None:
+    """Print ``ffswap: KIND: TEXT`` on stderr; `kind` is error, hint, warning or progress."""
+    try:
+        print(f"ffswap: {kind}: {printable(text)}", file=sys.stderr, flush=True)
+    except BrokenPipeError:
+        _silence(sys.stderr)
+
+
+def result(*lines: str) -> None:
+    """Print lines on stdout.
+
+    Raises:
+        OutputWriteError: stdout cannot be written. A reader that has gone away, such as ``head``,
+            is no error.
+    """
+    try:
+        for line in lines:
+            print(line)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _silence(sys.stdout)
+    except OSError as error:
+        _silence(sys.stdout)
+        raise OutputWriteError(f"standard output cannot be written: {error.strerror}") from error
+
+
+def result_json(value: Mapping[str, Any]) -> None:
+    """Print one JSON object, in ASCII, on stdout; numbers that JSON does not know become null.
+
+    Raises:
+        OutputWriteError: as `result`.
+    """
+    result(json.dumps(_finite(value), allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _silence(stream: Any) -> None:
+    """Send what is still buffered nowhere, or the interpreter complains of it at its end."""
+    try:
+        number = stream.fileno()
+    except (OSError, ValueError):
+        return  # not a file of the system, as in a test
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, number)
+    os.close(nowhere)

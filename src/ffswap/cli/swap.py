@@ -1,0 +1,206 @@
+"""`ffswap swap`: put the face of a photo into a video."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_args
+
+import typer
+
+from ..errors import CancelledError, OptionError
+from ..options import EncodeOptions, FaceChoice, MeshSwapOptions, Position, SwapOptions
+from .errors import ExitCode, StoppedError
+from .messages import note, printable, result, result_json
+from .progress import MODES, Display, make_display
+from .signals import StopSignals
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..pipeline.report import SwapReport
+
+__all__ = ["command"]
+
+_FACES = get_args(FaceChoice)
+_DEVICES = ("auto", "cpu", "cuda")
+_POSITION_HELP = "a time as 12.5, 1:02.5 or 00:01:02.5, or a frame as 250f"
+
+
+def _words(allowed: tuple[str, ...]) -> Callable[[str], list[str]]:
+    def complete(incomplete: str) -> list[str]:
+        return [word for word in allowed if word.startswith(incomplete)]
+
+    return complete
+
+
+def _value(name: str, metavar: str, text: str, words: tuple[str, ...] = ()) -> Any:
+    """An option whose value the library checks, so that what is allowed stands in one place."""
+    complete = _words(words) if words else None
+    return typer.Option(name, metavar=metavar, help=text, autocompletion=complete)
+
+
+_Source = Annotated[Path, typer.Argument(metavar="SOURCE", help="photo of the face to put in")]
+_Target = Annotated[Path, typer.Argument(metavar="TARGET", help="video (or picture) to change")]
+_Output = Annotated[Path, typer.Argument(metavar="OUTPUT", help="file to write")]
+_Faces = Annotated[str, _value("--faces", "largest|all", "which faces to replace", _FACES)]
+_Start = Annotated[
+    str | None, _value("--start", "POSITION", f"first moment kept: {_POSITION_HELP}")
+]
+_End = Annotated[
+    str | None, _value("--end", "POSITION", "first moment no longer kept, written likewise")
+]
+_Encoder = Annotated[str | None, _value("--encoder", "NAME", "FFmpeg's name, such as libx264")]
+_Quality = Annotated[
+    int | None, _value("--quality", "CRF", "0 to 63 on the encoder's scale; less is better")
+]
+_Preset = Annotated[
+    str | None, _value("--preset", "NAME", "the encoder's name for a trade of speed against size")
+]
+_KeepOccluders = Annotated[
+    bool,
+    typer.Option(
+        "--keep-occluders/--no-keep-occluders",
+        help="leave hands, glasses and the like in front of the face as they are",
+    ),
+]
+_Device = Annotated[str, _value("--device", "auto|cpu|cuda|cuda:N", "what computes", _DEVICES)]
+_Threads = Annotated[
+    int | None, _value("--threads", "N", "1 to 256, for the whole run; left out: all cores")
+]
+_Overwrite = Annotated[bool, typer.Option("--overwrite", "-y", help="replace OUTPUT if it exists")]
+_Progress = Annotated[
+    str, _value("--progress", "|".join(MODES), "how progress is shown on stderr", MODES)
+]
+_Json = Annotated[bool, typer.Option("--json", help="print the result as one JSON object")]
+_Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="print nothing but errors (and what --json prints)")
+]
+
+
+def command(
+    source: _Source,
+    target: _Target,
+    output: _Output,
+    faces: _Faces = "largest",
+    start: _Start = None,
+    end: _End = None,
+    encoder: _Encoder = None,
+    quality: _Quality = None,
+    preset: _Preset = None,
+    keep_occluders: _KeepOccluders = True,
+    device: _Device = "auto",
+    threads: _Threads = None,
+    overwrite: _Overwrite = False,
+    progress: _Progress = "auto",
+    as_json: _Json = False,
+    quiet: _Quiet = False,
+) -> int:
+    """Put the face of the photo SOURCE into the video TARGET and write OUTPUT."""
+    for path in (source, target, output):
+        _refuse_stream(path)
+    options = SwapOptions(
+        faces=faces,  # type: ignore[arg-type]  # checked by the class, whose error names what is allowed
+        start=_position("--start", start),
+        end=_position("--end", end),
+        device=device,
+        threads=threads,
+        overwrite=overwrite,
+        mesh=MeshSwapOptions(keep_occluders=keep_occluders),
+        encode=EncodeOptions(
+            encoder=_given("--encoder", encoder), quality=quality, preset=_given("--preset", preset)
+        ),
+    )
+    display = make_display(progress)
+    if quiet:
+        display = make_display("none")
+    with StopSignals(quiet=quiet) as signals:
+        report = _run(source, target, output, options, display, signals)
+    if not quiet:
+        _warn(report)
+    if as_json:
+        result_json(report.as_dict())
+    elif not quiet:
+        result(*_summary(report))
+    return ExitCode.OK if report.complete else ExitCode.CUT_SHORT
+
+
+def _refuse_stream(path: Path) -> None:
+    if str(path) == "-":
+        raise OptionError(
+            "'-' (a stream on standard input or output) is not supported; allowed: names of files",
+            hint="write to a file; a file that is really named - is given with its full path",
+        )
+
+
+def _given(option: str, text: str | None) -> str | None:
+    if text is not None and not text.strip():
+        raise OptionError(f"{option} is empty; allowed: a name, or leave the option out")
+    return text
+
+
+def _position(option: str, text: str | None) -> Position | None:
+    if text is None:
+        return None
+    try:
+        return Position.parse(text)
+    except OptionError as error:
+        raise OptionError(f"{option}: {error.message}", hint=error.hint) from error
+
+
+def _run(
+    source: Path,
+    target: Path,
+    output: Path,
+    options: SwapOptions,
+    display: Display,
+    signals: StopSignals,
+) -> SwapReport:
+    try:
+        # Imported when it is run: the pipeline loads FFmpeg and the nets, and --help needs neither.
+        # The name is looked up in its package at each call, so that a test can put its own there.
+        from .. import pipeline
+
+        swap = pipeline.swap  # type: ignore[attr-defined,unused-ignore]
+        with display:
+            report: SwapReport = swap(
+                source, target, output, options=options, progress=display, cancel=signals.cancel
+            )
+    except (CancelledError, KeyboardInterrupt) as error:
+        raise StoppedError(
+            f"stopped ({signals.name}); nothing was written to {output}",
+            exit_code=signals.exit_code,
+            hint="to start again, give the same command",
+        ) from error
+    return report
+
+
+def _warn(report: SwapReport) -> None:
+    for warning in report.warnings:
+        note("warning", warning)
+    if not report.complete:
+        note(
+            "warning",
+            f"the target is cut short: {report.missing_frames} frames that it promises are missing; "
+            f"{report.output} ends early",
+        )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
+def _summary(report: SwapReport) -> list[str]:
+    lines = [
+        f"{printable(report.output)}: {_count(report.frames, 'frame')} in {report.seconds:.1f} s"
+        f" ({report.fps:.1f} frames/s)",
+        f"faces: {report.faces} swapped on {_count(report.tracks, 'track')}, "
+        f"{_count(report.frames_without_face, 'frame')} without a face",
+        f"model {report.model}, device {report.device}, "
+        f"encoder {report.encoder} ({report.pixel_format})",
+    ]
+    if report.corrupt_frames:
+        lines.append(f"{_count(report.corrupt_frames, 'damaged frame')} in the target")
+    if report.stage_fps:
+        rates = ", ".join(f"{stage} {rate:.0f}" for stage, rate in report.stage_fps.items())
+        lines.append(f"each stage alone, frames/s: {rates}")
+    return lines
