@@ -38,7 +38,7 @@ if TYPE_CHECKING:
         SwapOptions,
         TrackOptions,
     )
-    from .pipeline import swap  # type: ignore[attr-defined,unused-ignore]
+    from .pipeline import swap
     from .pipeline.plan import MachineSurvey, survey
     from .pipeline.report import ProgressCallback, ProgressEvent, SwapReport
 

@@ -160,7 +160,8 @@ def _run(
         # The name is looked up in its package at each call, so that a test can put its own there.
         from .. import pipeline
 
-        swap = pipeline.swap  # type: ignore[attr-defined,unused-ignore]
+        swap = pipeline.swap
+        pipeline.tune_process()
         with display:
             report: SwapReport = swap(
                 source, target, output, options=options, progress=display, cancel=signals.cancel

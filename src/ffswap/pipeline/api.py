@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 
@@ -23,6 +25,7 @@ from ..media import (
     read_picture,
     write_picture,
 )
+from ..ops import cpu
 from ..options import SwapOptions
 from ..stages.face_swap import FaceSwap
 from ..stages.mesh_swap import MeshSource
@@ -30,9 +33,13 @@ from .chain import Chain, open_chain, resolve_device
 from .report import ProgressCallback, SwapReport
 from .run import ClipRun, batch_frames
 
-__all__ = ["swap"]
+__all__ = ["swap", "tune_process"]
 
-PathLike = str | os.PathLike[str]
+SWITCH_INTERVAL_S = 0.0005
+"""How long a thread may hold the interpreter while another waits. With Python's 5 ms a decoder that
+needs it for microseconds waits behind a computing thread again and again."""
+
+PathLike: TypeAlias = "str | os.PathLike[str]"
 
 
 def swap(
@@ -77,6 +84,16 @@ def swap(
         if info.is_picture:
             return job.picture(warnings)
         return job.clip(warnings, progress, cancel)
+
+
+def tune_process() -> None:
+    """Settings of the whole process that suit a run; for programs that do nothing else.
+
+    OpenCV uses one thread per call (the pipeline has threads of its own), and threads hand the
+    interpreter over sooner.
+    """
+    cpu.set_threads(1)
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
 
 
 def _check_output(target: Path, output: Path, overwrite: bool) -> None:
