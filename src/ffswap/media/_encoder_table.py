@@ -1,0 +1,127 @@
+"""What the known video encoders and containers take. Ranges and names are those of FFmpeg 8."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["CONTAINERS", "ENCODERS", "Container", "Encoder"]
+
+_X26X = (
+    "ultrafast",
+    "superfast",
+    "veryfast",
+    "faster",
+    "fast",
+    "medium",
+    "slow",
+    "slower",
+    "veryslow",
+    "placebo",
+)
+_NVENC = tuple(f"p{n}" for n in range(1, 8))
+_X265_QUIET = {"x265-params": "log-level=error"}
+
+# FFmpeg's quantiser scale unit (FF_QP2LAMBDA in libavutil/avutil.h).
+QSCALE_UNIT = 118
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """How one encoder is told what to do.
+
+    Attributes:
+        codec: of the stream that it makes.
+        quality_option: its option for constant quality, ``qscale``, or None if it has none.
+        quality: least and greatest value of it, lower is better.
+        default_quality: visually close to the source.
+        preset_option: its option for speed, or None.
+        presets: what that takes.
+        default_preset: what is used when nothing is asked for.
+        extra: options that are always set.
+    """
+
+    codec: str
+    quality_option: str | None = None
+    quality: tuple[int, int] = (0, 0)
+    default_quality: int = 0
+    preset_option: str | None = None
+    presets: tuple[str, ...] = ()
+    default_preset: str = ""
+    extra: tuple[tuple[str, str], ...] = ()
+
+
+def _nvenc(codec: str) -> Encoder:
+    top = 63 if codec == "av1" else 51
+    extra = (("rc", "vbr"), ("b", "0"))
+    return Encoder(codec, "cq", (0, top), 19, "preset", _NVENC, "p4", extra)
+
+
+ENCODERS: dict[str, Encoder] = {
+    "libx264": Encoder("h264", "crf", (0, 51), 18, "preset", _X26X, "veryfast"),
+    "libx265": Encoder(
+        "hevc", "crf", (0, 51), 20, "preset", _X26X, "veryfast", tuple(_X265_QUIET.items())
+    ),
+    "libsvtav1": Encoder(
+        "av1", "crf", (0, 63), 24, "preset", tuple(str(n) for n in range(14)), "8"
+    ),
+    "libvpx-vp9": Encoder(
+        "vp9", "crf", (0, 63), 24, "cpu-used", tuple(str(n) for n in range(9)), "5",
+        (("b", "0"), ("deadline", "good"), ("row-mt", "1")),
+    ),
+    "ffv1": Encoder("ffv1", extra=(("level", "3"), ("slicecrc", "1"))),
+    "prores_ks": Encoder("prores", "qscale", (1, 31), 4, extra=(("vendor", "apl0"),)),
+    "mpeg4": Encoder("mpeg4", "qscale", (1, 31), 2),
+    "mjpeg": Encoder("mjpeg", "qscale", (1, 31), 2, extra=(("strict", "unofficial"),)),
+    "h264_nvenc": _nvenc("h264"),
+    "hevc_nvenc": _nvenc("hevc"),
+    "av1_nvenc": _nvenc("av1"),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Container:
+    """What one output format takes.
+
+    Attributes:
+        format: FFmpeg's name of the muxer.
+        codecs: video codecs that it holds and that players understand in it.
+        encoder: used for 8-bit video when nothing is asked for.
+        deep_encoder: the same for more than 8 bits.
+        options: of the muxer.
+        fixed_rate: frames have no time of their own but follow at a fixed rate.
+        attachments: can hold attached files.
+    """
+
+    format: str
+    codecs: frozenset[str]
+    encoder: str = "libx264"
+    deep_encoder: str = "libx265"
+    options: tuple[tuple[str, str], ...] = ()
+    fixed_rate: bool = False
+    attachments: bool = False
+
+
+_ALL = frozenset({"h264", "hevc", "av1", "vp9", "ffv1", "prores", "mpeg4", "mjpeg"})
+_FAST_START = (("movflags", "+faststart"),)
+_MP4 = Container("mp4", _ALL - {"prores", "ffv1"}, options=_FAST_START)
+_MOV = Container("mov", _ALL - {"vp9", "av1", "ffv1"}, options=_FAST_START)
+_MKV = Container("matroska", _ALL, attachments=True)
+_WEBM = Container("webm", frozenset({"vp9", "av1"}), "libvpx-vp9", "libsvtav1")
+_AVI = Container(
+    "avi", frozenset({"h264", "mpeg4", "mjpeg", "ffv1"}), deep_encoder="libx264", fixed_rate=True
+)
+_TS = Container("mpegts", frozenset({"h264", "hevc"}))
+_FLV = Container("flv", frozenset({"h264"}), deep_encoder="libx264")
+
+CONTAINERS: dict[str, Container] = {
+    ".avi": _AVI,
+    ".flv": _FLV,
+    ".m2ts": _TS,
+    ".m4v": _MP4,
+    ".mkv": _MKV,
+    ".mov": _MOV,
+    ".mp4": _MP4,
+    ".mts": _TS,
+    ".ts": _TS,
+    ".webm": _WEBM,
+}

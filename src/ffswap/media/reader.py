@@ -1,0 +1,389 @@
+"""Reading a clip: decoded frames of the video, packets of everything else, in file order."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from types import TracebackType
+from typing import TypeAlias
+
+import av
+import numpy as np
+from av.packet import Packet
+from av.stream import Disposition, Stream
+from av.video.frame import VideoFrame
+
+from ..carriers import Frames
+from ..errors import InternalError, MediaError, OptionError
+from ..options import Position
+from ._files import PathLike, fraction, open_input
+from ._integrity import Tally, is_cut_short, missing_frames
+from ._trim import resolve
+from .colour import colour_of, convert, pixel_format, planes_of, upright
+from .probe import MAX_FAILED_PACKETS, ClipInfo, probe, tagged_duration, video_stream
+
+__all__ = ["MAX_FAILED_PACKETS", "ClipReader", "CopiedPackets", "ReadSummary"]
+
+# Packets that are handed over together at the most: bounds memory where the sound is much
+# longer than the video.
+_MAX_COPIED = 64
+
+# After the end of a trimmed range, how much further the file is read for packets of the range
+# that are stored late.
+_INTERLEAVE_S = 10
+
+AnyPacket: TypeAlias = "Packet[Stream]"
+
+
+@dataclass(frozen=True)
+class CopiedPackets:
+    """Packets of streams that are not edited, in file order.
+
+    Attributes:
+        packets: PyAV packets; valid while the reader is open. The writer changes their stream
+            and times, so that each can be written once.
+    """
+
+    packets: list[AnyPacket]
+
+    def __len__(self) -> int:
+        return len(self.packets)
+
+
+@dataclass(frozen=True)
+class ReadSummary:
+    """What came out of a clip.
+
+    Attributes:
+        frames: decoded and handed out.
+        missing_frames: promised by the container but not in the file (it was cut short).
+        corrupt_frames: frames that the decoder called damaged, and packets that it refused.
+        warnings: sentences for the user.
+    """
+
+    frames: int
+    missing_frames: int
+    corrupt_frames: int
+    warnings: tuple[str, ...]
+
+
+class _SeekTooFarError(Exception):
+    """The first frame after a seek comes after the one that was sought."""
+
+
+class _Clock:
+    """Gives frames without a pts one: the packets' dts in order, or else the rate."""
+
+    def __init__(self, info: ClipInfo) -> None:
+        step = 1 / (info.rate or Fraction(25)) / info.time_base
+        self._step = max(1, round(step))
+        self._dts: list[int] = []
+        self.last: int | None = None
+
+    def packet(self, packet: AnyPacket) -> None:
+        if packet.pts is None and packet.dts is not None:
+            heapq.heappush(self._dts, packet.dts)
+
+    def stamp(self, frame: VideoFrame) -> int:
+        """The pts of a frame, not yet checked for order."""
+        if frame.pts is not None:
+            if self._dts:
+                heapq.heappop(self._dts)
+            return frame.pts
+        if self._dts:
+            return heapq.heappop(self._dts)
+        return 0 if self.last is None else self.last + self._step
+
+
+class ClipReader:
+    """Reads a clip once, from its first kept frame to its last. Use it as a context manager.
+
+    Frames are decoded with frame threads. The planes of the frames handed out are writable and
+    belong to the receiver. Iterate in one thread; templates of the streams may be taken from
+    another before the iteration begins.
+
+    Args:
+        path: of the clip.
+        start: first moment that is kept (a frame number counts in presentation order from 0).
+        end: first moment that is no longer kept.
+        threads: of the decoder; None: as many as there are cores.
+        batch_frames: frames per `Frames` at the most.
+
+    Raises:
+        InputMissingError: there is no such file, or it is a folder.
+        MediaError: no media, no video stream, or nothing of it can be decoded.
+        OptionError: start and end are not within the clip, in this order.
+    """
+
+    def __init__(
+        self,
+        path: PathLike,
+        *,
+        start: Position | None = None,
+        end: Position | None = None,
+        threads: int | None = None,
+        batch_frames: int = 8,
+    ) -> None:
+        if batch_frames < 1:
+            raise OptionError(f"batch_frames is {batch_frames}; allowed: 1 or more")
+        self.info = probe(path)
+        self.shift = Fraction(0)
+        self._threads = threads or 0
+        self._batch = batch_frames
+        self.window = resolve(self.info, start, end)
+        self._failed = self._failed_in_a_row = self._damaged = self._dropped = 0
+        self._frames = 0
+        self._warnings: list[str] = list(self.info.warnings)
+        self._summary: ReadSummary | None = None
+        self._started = False
+        self._read_error: str | None = None
+        self._open()
+
+    def _open(self) -> None:
+        self.container = open_input(self.info.path)
+        self.stream = video_stream(self.container, self.info.path)
+        self.stream.thread_type = "AUTO"
+        self.stream.codec_context.thread_count = self._threads
+        self._tally = Tally(rate=self.info.rate)
+        self._clock = _Clock(self.info)
+        self._video_done = False
+
+    def __enter__(self) -> ClipReader:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file. Packets that were handed out are no longer valid."""
+        self.container.close()
+
+    @property
+    def summary(self) -> ReadSummary:
+        """What came out of the clip; once the iteration has come to its end."""
+        if self._summary is None:
+            raise InternalError("the summary was asked for before the clip was read to its end")
+        return self._summary
+
+    def __iter__(self) -> Iterator[Frames | CopiedPackets]:
+        if self._started:
+            raise InternalError("a ClipReader can be read once")
+        self._started = True
+        try:
+            yield from self._items(seek=self.window.seek is not None)
+        except _SeekTooFarError:
+            self.container.close()
+            self._open()
+            yield from self._items(seek=False)
+        if not self._frames:
+            raise OptionError("there is no frame between start and end", file=self.info.path)
+        self._summary = self._summarise()
+
+    def _items(self, *, seek: bool) -> Iterator[Frames | CopiedPackets]:
+        """Alternate between copied packets and batches of frames."""
+        if seek and self.window.seek is not None:
+            self.container.seek(self.window.seek, stream=self.stream, backward=True)
+        copied: list[AnyPacket] = []
+        batch: list[tuple[VideoFrame, int]] = []
+        for found in self._demux(seek=seek):
+            if isinstance(found, Packet):
+                copied.append(found)
+            else:
+                batch.append(found)
+            # before the first frame the shift of a trimmed clip is not known
+            known = self._frames > 0 or batch
+            if copied and known and (len(copied) >= _MAX_COPIED or len(batch) >= self._batch):
+                yield CopiedPackets(copied)
+                copied = []
+            if len(batch) >= self._batch:
+                yield self._pack(batch)
+                batch = []
+        if copied:
+            yield CopiedPackets(copied)
+        if batch:
+            yield self._pack(batch)
+
+    def _demux(self, *, seek: bool) -> Iterator[AnyPacket | tuple[VideoFrame, int]]:
+        streams = [s for s in self.container.streams if s.type != "attachment"]
+        if self.window.only_video:
+            streams = [self.stream]
+        packets = self.container.demux(*streams)
+        while True:
+            try:
+                packet = next(packets)
+            except StopIteration:
+                break
+            except av.FFmpegError as error:
+                self._read_error = error.strerror or str(error)
+                break
+            self._count(packet)
+            if packet.stream.index == self.info.video_index:
+                yield from self._decode(packet, seek=seek)
+            elif packet.size and self._keep(packet):
+                yield packet
+            if self._video_done and self._past_end(packet):
+                break
+        if self._read_error is not None and not self._video_done:
+            yield from self._decode(None, seek=seek)
+
+    def _count(self, packet: AnyPacket) -> None:
+        base = fraction(packet.time_base)
+        when = packet.pts if packet.pts is not None else packet.dts
+        video = packet.stream.index == self.info.video_index
+        if video and (packet.size or packet.dts is not None):
+            self._tally.packets += 1
+        if when is None or base is None:
+            return
+        end = (when + (packet.duration or 0)) * base
+        self._tally.any_end_s = max(end, self._tally.any_end_s or end)
+        if video:
+            self._tally.video_end_s = max(end, self._tally.video_end_s or end)
+
+    def _keep(self, packet: AnyPacket) -> bool:
+        """Is a packet of another stream within the range that is kept?"""
+        base = fraction(packet.time_base)
+        when = packet.pts if packet.pts is not None else packet.dts
+        cover = packet.stream.disposition & Disposition.attached_pic
+        if not self.window.trims or when is None or base is None or cover:
+            return True
+        return self.window.holds(when * base)
+
+    def _past_end(self, packet: AnyPacket) -> bool:
+        end_s = self.window.end_s
+        base = fraction(packet.time_base)
+        when = packet.dts if packet.dts is not None else packet.pts
+        if end_s is None or when is None or base is None:
+            return False
+        return when * base >= end_s + _INTERLEAVE_S
+
+    def _decode(self, packet: AnyPacket | None, *, seek: bool) -> Iterator[tuple[VideoFrame, int]]:
+        if self._video_done:
+            return
+        try:
+            if packet is None:
+                decoded = self.stream.codec_context.decode(None)
+            else:
+                self._clock.packet(packet)
+                decoded = self.stream.decode(packet)
+            self._failed_in_a_row = 0
+        except av.FFmpegError as error:
+            self._failed += 1
+            self._failed_in_a_row += 1
+            if self._failed_in_a_row > MAX_FAILED_PACKETS:
+                raise MediaError(
+                    f"{self._failed_in_a_row} packets in a row cannot be decoded "
+                    f"({error.strerror}); the file is damaged beyond use",
+                    file=self.info.path, stage="decode", frame=self._frames,
+                ) from error  # fmt: skip
+            return
+        for frame in decoded:
+            yield from self._accept(frame, seek=seek)
+
+    def _accept(self, frame: VideoFrame, *, seek: bool) -> Iterator[tuple[VideoFrame, int]]:
+        """Stamp a frame, drop it if it is outside the range or out of order."""
+        clock, window = self._clock, self.window
+        pts = clock.stamp(frame)
+        if clock.last is not None and pts <= clock.last:
+            self._dropped += 1
+            return
+        first = clock.last is None
+        clock.last = pts
+        if window.end is not None and pts >= window.end:
+            self._video_done = True
+            return
+        if window.start is not None:
+            if first and seek and pts > window.start:
+                raise _SeekTooFarError
+            if pts < window.start:
+                return
+        if window.trims and not self._frames:
+            self.shift = pts * self.info.time_base
+        self._damaged += bool(frame.is_corrupt)
+        yield self._prepare(frame), pts
+        self._frames += 1
+
+    def _prepare(self, frame: VideoFrame) -> VideoFrame:
+        """The frame in its working format, owned by nobody else."""
+        info = self.info
+        if (frame.width, frame.height) != (info.width, info.height):
+            raise self._changed(f"{frame.width}x{frame.height}", f"{info.width}x{info.height}")
+        if frame.format.name != info.pixel_format:
+            raise self._changed(frame.format.name, info.pixel_format)
+        if info.carrier is None:
+            # the decoder gives 4:2:0 and grey frames of another range no new format name
+            colour = colour_of(frame, working=info.working)
+            frame = convert(frame, info.working.name, colour)
+        frame.make_writable()
+        return upright(frame)
+
+    def _changed(self, now: str, before: str) -> MediaError:
+        return MediaError(
+            f"the video changes from {before} to {now}; a clip must have one size and format",
+            file=self.info.path, stage="decode", frame=self._frames,
+            hint="split the clip there, or convert it first",
+        )  # fmt: skip
+
+    def _pack(self, batch: list[tuple[VideoFrame, int]]) -> Frames:
+        frames = [frame for frame, _ in batch]
+        pixels = pixel_format(frames[0].format.name)
+        if pixels is None:
+            raise InternalError(f"a {frames[0].format.name} frame was to be edited")
+        return Frames(
+            planes=[planes_of(frame, pixels) for frame in frames],
+            format=pixels,
+            colour=self.info.colour,
+            pts=np.array([pts for _, pts in batch], np.int64),
+            time_base=self.info.time_base,
+            index=self._frames - len(batch),
+            rotation=self.info.rotation,
+            handles=frames,
+        )
+
+    def _summarise(self) -> ReadSummary:
+        info, tally, missing = self.info, self._tally, 0
+        if self.window.end is None:
+            self._expect()
+            missing = missing_frames(tally, is_cut_short(info.path, info.container))
+        warnings = list(self._warnings)
+        if self._read_error is not None:
+            warnings.append(f"reading stopped before the end of the file ({self._read_error})")
+        if missing:
+            about = "" if tally.expected_packets else "about "
+            plural = "frame is" if missing == 1 else "frames are"
+            warnings.append(f"the file is cut short: {about}{missing} {plural} missing at its end")
+        if self._damaged:
+            warnings.append(f"{self._damaged} damaged frames were decoded as well as possible")
+        if self._failed:
+            warnings.append(f"{self._failed} damaged packets could not be decoded")
+        if self._dropped:
+            warnings.append(
+                f"{self._dropped} frames were dropped: their time stamp was not after the last one"
+            )
+        return ReadSummary(self._frames, missing, self._damaged + self._failed, tuple(warnings))
+
+    def _expect(self) -> None:
+        """Fill in what the container promises."""
+        stream, tally, base = self.stream, self._tally, self.info.time_base
+        if self.window.start is None:
+            if self.info.container == "mov":
+                # unlike the count in the header, the index knows what an edit list cuts off
+                tally.expected_packets = len(stream.index_entries) or None
+            elif self.info.container == "avi":
+                tally.expected_packets = self.info.declared_frames
+        start = (stream.start_time or 0) * base
+        tagged = tagged_duration(stream)
+        if stream.duration:
+            tally.expected_end_s = start + stream.duration * base
+        elif tagged:
+            tally.expected_end_s = tagged
+        container = self.container
+        if container.duration:
+            begin = container.start_time or 0
+            tally.container_end_s = Fraction(begin + container.duration, av.time_base)
