@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -92,4 +93,6 @@ def main() -> None:
         # A name that the terminal's encoding cannot write is shown with escapes.
         with contextlib.suppress(AttributeError):
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    # SVT-AV1 prints a page about itself on stderr unless its own variable asks for errors only (1).
+    os.environ.setdefault("SVT_LOG", "1")
     app(prog_name="ffswap")
