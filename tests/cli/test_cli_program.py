@@ -236,3 +236,11 @@ class TestDocumentation:
     def test_every_field_of_the_survey_is_named(self):
         for one in [*fields(MachineSurvey), *fields(WouldUse)]:
             assert f"`{one.name}`" in self.TEXT
+
+    def test_the_readme_has_the_same_exit_codes(self):
+        readme = Path(__file__).parents[2] / "README.md"
+        if not readme.exists():
+            pytest.skip("there is no README.md")
+        table = [line for line in self.TEXT.splitlines() if re.match(r"\| \d+ \|", line)]
+        assert len(table) == 9
+        assert "\n".join(table) in readme.read_text(encoding="utf-8")

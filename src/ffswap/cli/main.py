@@ -77,7 +77,7 @@ def _program(
 ) -> None:
     """Put the face of a photo into a video, and leave everything else as it was."""
     if context.invoked_subcommand is None:
-        print(context.get_help(), file=sys.stderr)
+        print(context.get_help(), file=sys.stderr, flush=True)
         raise typer.Exit(ExitCode.USAGE)
 
 
