@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -98,12 +99,18 @@ def library(monkeypatch: pytest.MonkeyPatch) -> Library:
     return fake
 
 
+# The oldest typer that is allowed mixes the two streams unless it is told not to.
+_SEPARATE: dict[str, Any] = (
+    {"mix_stderr": False} if "mix_stderr" in inspect.signature(CliRunner).parameters else {}
+)
+
+
 @pytest.fixture
 def run() -> Callable[..., Ended]:
     """Run the program with these arguments."""
 
     def invoke(*args: str) -> Ended:
-        runner = CliRunner(env={"COLUMNS": "120"})
+        runner = CliRunner(env={"COLUMNS": "120"}, **_SEPARATE)
         result = runner.invoke(app, list(args), prog_name="ffswap")
         return Ended(result.exit_code, result.stdout, result.stderr)
 

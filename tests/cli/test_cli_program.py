@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from ffswap import __version__
+from ffswap.cli.errors import ExitCode
+from ffswap.pipeline.plan import MachineSurvey, WouldUse
+from ffswap.pipeline.report import SwapReport
 
+REPORT_FIELDS = [*(one.name for one in fields(SwapReport)), "complete"]
 HEAVY = {"av", "cv2", "cuda", "numpy", "onnx", "onnxruntime", "PIL", "tensorrt", "tensorrt_rtx"}
 
 # The pipeline of the processes below: it tells that it runs, waits to be stopped, and cleans up.
@@ -209,3 +215,32 @@ def test_handlers_are_put_back(swap, library):
     library.error = ZeroDivisionError("x")
     assert swap().exit_code == 1
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+class TestDocumentation:
+    TEXT = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
+
+    def test_every_option_of_swap_is_in_the_table(self, run):
+        shown = run("swap", "--help").stdout
+        for option in set(re.findall(r"--[a-z][a-z-]+", shown)) - {"--help"}:
+            assert f"`{option}`" in self.TEXT
+
+    def test_every_exit_code_is_in_the_table(self):
+        documented = set(map(int, re.findall(r"^\| (\d+) \|", self.TEXT, re.MULTILINE)))
+        assert documented == {*map(int, ExitCode), 143}
+
+    def test_every_field_of_the_report_is_in_the_table(self):
+        for name in REPORT_FIELDS:
+            assert f"`{name}`" in self.TEXT
+
+    def test_every_field_of_the_survey_is_named(self):
+        for one in [*fields(MachineSurvey), *fields(WouldUse)]:
+            assert f"`{one.name}`" in self.TEXT
+
+    def test_the_readme_has_the_same_exit_codes(self):
+        readme = Path(__file__).parents[2] / "README.md"
+        if not readme.exists():
+            pytest.skip("there is no README.md")
+        table = [line for line in self.TEXT.splitlines() if re.match(r"\| \d+ \|", line)]
+        assert len(table) == 9
+        assert "\n".join(table) in readme.read_text(encoding="utf-8")

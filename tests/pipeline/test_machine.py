@@ -229,11 +229,13 @@ class TestGpus:
 
 
 class TestLayersBelow:
-    def test_encoders(self, monkeypatch):
-        listed = [
-            SimpleNamespace(name="libx264", ok=True, reason=""),
-            SimpleNamespace(name="h264_nvenc", ok=False, reason="no driver"),
-        ]
+    @pytest.mark.parametrize("kind", [dict, list])
+    def test_encoders(self, monkeypatch, kind):
+        statuses = {
+            "libx264": SimpleNamespace(name="libx264", ok=True, reason=""),
+            "h264_nvenc": SimpleNamespace(name="h264_nvenc", ok=False, reason="no driver"),
+        }
+        listed = statuses if kind is dict else list(statuses.values())
         monkeypatch.setattr(media, "list_usable", lambda: listed, raising=False)
         (one, two), reason = machine.find_encoders()
         assert (one.name, one.ok, one.reason, reason) == ("libx264", True, None, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -76,7 +77,7 @@ def _program(
 ) -> None:
     """Put the face of a photo into a video, and leave everything else as it was."""
     if context.invoked_subcommand is None:
-        print(context.get_help(), file=sys.stderr)
+        print(context.get_help(), file=sys.stderr, flush=True)
         raise typer.Exit(ExitCode.USAGE)
 
 
@@ -92,4 +93,6 @@ def main() -> None:
         # A name that the terminal's encoding cannot write is shown with escapes.
         with contextlib.suppress(AttributeError):
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    # SVT-AV1 prints a page about itself on stderr unless its own variable asks for errors only (1).
+    os.environ.setdefault("SVT_LOG", "1")
     app(prog_name="ffswap")

@@ -17,7 +17,7 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -344,12 +344,13 @@ def find_encoders() -> tuple[tuple[EncoderSurvey, ...], str | None]:
     try:
         from ..media import list_usable  # type: ignore[attr-defined,unused-ignore]
 
-        found = list_usable()
+        found: Any = list_usable()
     except (ImportError, OSError, FfswapError) as error:
         return (), f"{type(error).__name__}: {error}"
+    named = found.items() if isinstance(found, Mapping) else [(one.name, one) for one in found]
     return tuple(
-        EncoderSurvey(name=one.name, ok=one.ok, reason=None if one.ok else one.reason)
-        for one in found
+        EncoderSurvey(name=name, ok=one.ok, reason=None if one.ok else one.reason)
+        for name, one in named
     ), None
 
 
