@@ -29,7 +29,7 @@ class Appearance:
         light: (n, n, 3) float32, log luma, Cb, Cr.
         contrast: strength of the target's features by that of the source's.
         saturation: strength of the target's colour by that of the source's, at most 1.
-        logged: (n, n, 3) float32, the face itself, log luma, Cb, Cr.
+        detail: (n, n, 3) float32, the face without its light, log luma, Cb, Cr.
         off: (n, n) float32, how far each texel is from the light around it.
         visible: (n, n) float32, 0..1, turned towards the camera and inside the frame.
     """
@@ -37,9 +37,14 @@ class Appearance:
     light: F32
     contrast: float
     saturation: float
-    logged: F32
+    detail: F32
     off: F32
     visible: F32
+
+    def fine_detail(self, ycc: F32) -> F32:
+        """The same face at a larger side, (m, m, 3) Y'CbCr, without its light."""
+        side = ycc.shape[0]
+        return log_luma(ycc) - cpu.resize(self.light, side, side)
 
 
 def unroll(
@@ -122,7 +127,7 @@ def read_appearance(
         light=light,
         contrast=float(np.clip(target / max(own, 1e-3), *CONTRAST_LIMITS)),
         saturation=float(np.clip(strength, 0.0, 1.0)),
-        logged=logged,
+        detail=logged - light,
         off=off,
         visible=visible,
     )

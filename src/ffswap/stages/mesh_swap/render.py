@@ -48,7 +48,7 @@ class Paint:
         shift: (468, 2) float32, how far the change of shape moves each vertex, pixels.
         face_px: width of the face, pixels.
         light: (64, 64, 3) float32, the target's light: log luma, Cb, Cr.
-        opacity: (64, 64) float32, 0..1, what is visible of the face and not covered.
+        opacity: (128, 128) float32, 0..1, what is visible of the face and not covered.
         contrast: of the source's features.
         saturation: of the source's colour.
         sigma: blur that brings the source to the target's sharpness, texels of a 256 texture.

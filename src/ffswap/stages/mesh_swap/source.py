@@ -11,6 +11,7 @@ from ...carriers import F32
 from ...geometry import face_mesh as fm
 from ...geometry.face_mesh import FaceMesh, smoothstep
 from ...ops import cpu
+from .glasses import GLASSES_SIDE, Glasses
 from .texture import TextureSpace, low_pass
 
 __all__ = ["LOG_OFFSET", "SIDES", "MeshSource", "SourceTexture", "log_luma"]
@@ -73,7 +74,9 @@ class MeshSource:
         self._spaces = {side: TextureSpace(mesh, side) for side in SIDES}
         self._textures: dict[tuple[int, float, float], SourceTexture] = {}
         self._sharpness: dict[tuple[float, float], tuple[float, ...]] = {}
-        self._lock = threading.Lock()
+        self._glasses = Glasses(self._spaces[GLASSES_SIDE])
+        self._worn: dict[tuple[float, float], F32] = {}
+        self._lock = threading.RLock()
 
     def space(self, side: int) -> TextureSpace:
         """The texture space of one of `SIDES`."""
@@ -119,9 +122,19 @@ class MeshSource:
         detail = logged - light
         detail[..., 0] = _soft_ceiling(detail[..., 0])
         mask = space.paint * visible * (1 - np.clip(cover * 1.3, 0, 1))
+        worn = cpu.resize(self._worn_glasses(detail, kr, kb), side, side)
+        mask, cover = mask * (1 - worn), np.maximum(cover, worn)
         return SourceTexture(
             space, detail.astype(np.float32), light, mask.astype(np.float32), 1 - cover
         )
+
+    def _worn_glasses(self, detail: F32, kr: float, kb: float) -> F32:
+        """0..1 at `GLASSES_SIDE` where the portrait wears glasses; found at that side first."""
+        if detail.shape[0] == GLASSES_SIDE:
+            self._worn[kr, kb] = self._glasses.evidence(detail) * self._glasses.cover(detail)
+        elif (kr, kb) not in self._worn:
+            self.texture(GLASSES_SIDE, kr, kb)
+        return self._worn[kr, kb]
 
     def _unroll(self, side: int, kr: float, kb: float) -> F32:
         """(side, side, 3) Y'CbCr of the portrait in texture space, without aliasing."""

@@ -4,38 +4,32 @@ Per frame, in order (`plan`): the target's face is unrolled into texture space; 
 is left after a wide blur over the skin; strength of features, colour and sharpness are compared
 with the source's; proportions move a little towards the source's. Then, in any order (`paint`):
 the source's features are lit with the target's light, warped onto the mesh and blended into the
-planes. The target keeps its eyes, its inner mouth, its outline, and whatever covers the face.
+planes. The target keeps its eyes, its inner mouth, its outline, the folds of its own smile, and
+whatever covers the face.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from ...carriers import F32, Faces, Frames
 from ...geometry import face_mesh as fm
 from ...geometry.face_mesh import smoothstep
+from ...ops import cpu
 from ...options import MeshSwapOptions
-from .light import in_frame, read_appearance, read_sharpness, unroll
+from .expression import FoldTransfer
+from .glasses import GLASSES_SIDE, Glasses
+from .light import Appearance, in_frame, read_appearance, read_sharpness, unroll
+from .memory import SHAPE_TIME_S, FaceMemory
 from .render import Paint, paint_face
 from .source import SHARPNESS_SIDE, SHARPNESS_SIGMAS, SIDES, MeshSource
+from .texture import TextureSpace
 
 __all__ = ["MeshSwapper"]
 
 LIGHT_SIDE = SIDES[0]
-
-LIGHT_TIME_S = 0.12
-"""Time constant of the running means of light, contrast and colour."""
-
-COVER_TIME_S = 0.045
-"""Of what covers the face: hands are quick."""
-
-SHAPE_TIME_S = 2.0
-"""Of the target's mean shape: long enough for its expressions to cancel out."""
-
-SHARPNESS_EVERY_S = 0.3
-SHARPNESS_TIME_S = 0.9
 
 LARGEST_MOVE_CM = 1.2
 """The change of shape moves nothing further than this, on an average face."""
@@ -43,21 +37,22 @@ LARGEST_MOVE_CM = 1.2
 FACING = (0.03, 0.3)
 """Cosine to the camera between which the swap fades out around the turned side of a head."""
 
+HAIR = (0.45, 0.9)
+"""Distance from the light of the face (log luma and Cb) between which hair counts as such."""
 
-@dataclass
-class _Memory:
-    """What is remembered of one track."""
+SMALLEST_SHARE = 0.1
+"""A face of which less than this lies in the frame is left alone."""
 
-    seen_s: float
-    started_s: float
-    light: F32
-    contrast: float
-    saturation: float
-    cover: F32
+
+@dataclass(frozen=True)
+class _Look:
+    """One face in one frame, read but not remembered."""
+
+    appearance: Appearance
+    facing: F32
     shape: F32
-    sharpness: float | None = None
-    sharpness_s: float = field(default=-np.inf)
-    frames: int = 0
+    fine: F32
+    face_px: float
 
 
 class MeshSwapper:
@@ -68,26 +63,25 @@ class MeshSwapper:
         options: how.
     """
 
-    name = "mesh"
-
     def __init__(self, source: MeshSource, options: MeshSwapOptions) -> None:
         self._source, self._options = source, options
-        self._memory: dict[int, _Memory] = {}
+        self._memory: dict[int, FaceMemory] = {}
+        self._glasses = Glasses(source.space(GLASSES_SIDE))
+        self._hair = _hair_region(source.space(LIGHT_SIDE))
+        self._folds: dict[tuple[float, float], FoldTransfer] = {}
 
     def plan(self, frames: Frames, faces: Faces) -> list[list[Paint]]:
         """What will be painted into each of the frames; reads them, changes nothing."""
         plans: list[list[Paint]] = [[] for _ in range(len(frames))]
         for row in range(len(faces)):
-            i = int(faces.frame[row])
-            track = int(faces.track[row])
+            i, track = int(faces.frame[row]), int(faces.track[row])
             if faces.fresh[row]:
                 self._memory.pop(track, None)
-            paint = self._plan_face(frames, i, faces.mesh[row], track)
-            if paint is not None:
-                plans[i].append(paint)
-        if len(faces):
-            now = frames.seconds(len(frames) - 1)
-            self._memory = {t: m for t, m in self._memory.items() if now - m.seen_s < SHAPE_TIME_S}
+            look = self._look(frames, i, faces.mesh[row])
+            if look is not None:
+                plans[i].append(self._plan_face(frames, i, faces.mesh[row], track, look))
+        now = frames.seconds(len(frames) - 1)
+        self._memory = {t: m for t, m in self._memory.items() if now - m.seen_s < SHAPE_TIME_S}
         return plans
 
     def paint(self, frames: Frames, i: int, paints: list[Paint]) -> None:
@@ -95,82 +89,107 @@ class MeshSwapper:
         for paint in sorted(paints, key=lambda p: p.face_px):
             paint_face(self._source, frames, i, paint)
 
-    def _plan_face(self, frames: Frames, i: int, mesh: F32, track: int) -> Paint | None:
+    def _look(self, frames: Frames, i: int, mesh: F32) -> _Look | None:
+        """Read a face; None where too little of it lies in the frame."""
         source, colour = self._source, frames.colour
-        now = frames.seconds(i)
         space = source.space(LIGHT_SIDE)
-        own = source.texture(LIGHT_SIDE, colour.kr, colour.kb)
         a, b = fm.CHEEK_TO_CHEEK
         face_px = float(np.linalg.norm(mesh[a, :2] - mesh[b, :2]))
         face_px = max(face_px, float(np.ptp(mesh[:, 1])) * 0.6)
-        at = space.places(mesh[:, :2])
-        seen = in_frame(at, frames.width, frames.height)
-        if seen.sum() < 0.1 * space.inside.sum():
+        seen = in_frame(space.places(mesh[:, :2]), frames.width, frames.height)
+        if seen.sum() < SMALLEST_SHARE * space.inside.sum():
             return None
-        ycc = unroll(frames.planes[i], frames.format, colour, at, face_px)
+        at = source.space(GLASSES_SIDE).places(mesh[:, :2])
+        fine = unroll(frames.planes[i], frames.format, colour, at, face_px)
         facing = source.mesh.facing(mesh)
-        look = read_appearance(space, own, ycc, facing, seen)
-        cover = np.zeros((LIGHT_SIDE, LIGHT_SIDE), np.float32)
-        shape = source.mesh.to_canonical(mesh)
+        own = source.texture(LIGHT_SIDE, colour.kr, colour.kb)
+        ycc = cpu.resize(fine, LIGHT_SIDE, LIGHT_SIDE)
+        appearance = read_appearance(space, own, ycc, facing, seen)
+        return _Look(appearance, facing, source.mesh.to_canonical(mesh), fine, face_px)
+
+    def _plan_face(self, frames: Frames, i: int, mesh: F32, track: int, look: _Look) -> Paint:
+        colour, now = frames.colour, frames.seconds(i)
+        folds = self._fold_transfer(colour.kr, colour.kb)
+        share = folds.share(look.shape)
         memory = self._memory.get(track)
         if memory is None:
-            memory = _Memory(now, now, look.light, look.contrast, look.saturation, cover, shape)
+            memory = self._remember(frames, i, mesh, look, share)
             self._memory[track] = memory
+            cover = memory.cover = self._cover(memory, look)
         else:
-            self._remember(memory, now, look.light, look.contrast, look.saturation, cover, shape)
-        memory.frames += 1
-        if memory.sharpness is None or now - memory.sharpness_s >= SHARPNESS_EVERY_S:
-            self._read_sharpness(memory, frames, i, mesh, now)
-        opacity = smoothstep(space.spread(facing), *FACING) * (1 - memory.cover)
+            memory.follow(now, look.appearance, look.shape, share)
+            if memory.look_is_due(now):
+                memory.look(now, *self._look_closer(frames, i, mesh, look))
+            cover = self._cover(memory, look)
+        memory.follow_cover(now, cover)
+        light = memory.light.copy()
+        detail = np.ascontiguousarray(look.appearance.detail[..., 0])
+        light[..., 0] += folds(detail, memory.contrast, memory.folds)
+        turned = smoothstep(self._source.space(LIGHT_SIDE).spread(look.facing), *FACING)
+        opacity = cpu.resize(turned.astype(np.float32), GLASSES_SIDE, GLASSES_SIDE)
         return Paint(
             mesh=mesh,
             shift=self._shift(memory.shape, mesh),
-            face_px=face_px,
-            light=memory.light,
-            opacity=opacity.astype(np.float32),
+            face_px=look.face_px,
+            light=light,
+            opacity=opacity * (1 - memory.cover),
             contrast=memory.contrast,
             saturation=memory.saturation,
             sigma=self._sigma(memory, colour.kr, colour.kb),
         )
 
-    def _remember(
-        self,
-        memory: _Memory,
-        now: float,
-        light: F32,
-        contrast: float,
-        saturation: float,
-        cover: F32,
-        shape: F32,
-    ) -> None:
-        dt = max(now - memory.seen_s, 0.0)
-        gain = 1 - np.exp(-dt / LIGHT_TIME_S)
-        memory.light = (memory.light + np.float32(gain) * (light - memory.light)).astype(np.float32)
-        memory.contrast += gain * (contrast - memory.contrast)
-        memory.saturation += gain * (saturation - memory.saturation)
-        fast = np.float32(1 - np.exp(-dt / COVER_TIME_S))
-        memory.cover = (memory.cover + fast * (cover - memory.cover)).astype(np.float32)
-        # A plain mean at first, a running one later.
-        slow = np.float32(max(1 / (memory.frames + 1), 1 - np.exp(-dt / SHAPE_TIME_S)))
-        memory.shape = (memory.shape + slow * (shape - memory.shape)).astype(np.float32)
-        memory.seen_s = now
+    def _remember(self, frames: Frames, i: int, mesh: F32, look: _Look, folds: float) -> FaceMemory:
+        now = frames.seconds(i)
+        sharpness, glasses = self._look_closer(frames, i, mesh, look)
+        return FaceMemory(
+            seen_s=now,
+            light=look.appearance.light,
+            contrast=look.appearance.contrast,
+            saturation=look.appearance.saturation,
+            shape=look.shape,
+            folds=folds,
+            cover=np.zeros((GLASSES_SIDE, GLASSES_SIDE), np.float32),
+            sharpness=sharpness,
+            glasses=glasses,
+            looked_s=now,
+        )
 
-    def _read_sharpness(
-        self, memory: _Memory, frames: Frames, i: int, mesh: F32, now: float
-    ) -> None:
+    def _look_closer(self, frames: Frames, i: int, mesh: F32, look: _Look) -> tuple[float, float]:
+        """Sharpness, and belief in glasses."""
         space = self._source.space(SHARPNESS_SIDE)
-        value = read_sharpness(space, frames.planes[i], frames.format, frames.colour, mesh[:, :2])
-        if memory.sharpness is None:
-            memory.sharpness = value
-        else:
-            gain = 1 - np.exp(-(now - memory.sharpness_s) / SHARPNESS_TIME_S)
-            memory.sharpness += gain * (value - memory.sharpness)
-        memory.sharpness_s = now
+        sharpness = read_sharpness(
+            space, frames.planes[i], frames.format, frames.colour, mesh[:, :2]
+        )
+        glasses = 0.0
+        if self._options.keep_occluders:
+            glasses = self._glasses.evidence(look.appearance.fine_detail(look.fine))
+        return sharpness, glasses
 
-    def _sigma(self, memory: _Memory, kr: float, kb: float) -> float:
+    def _cover(self, memory: FaceMemory, look: _Look) -> F32:
+        """(m, m) 0..1: glasses, and hair over the forehead and at the rim."""
+        cover = np.zeros((GLASSES_SIDE, GLASSES_SIDE), np.float32)
+        if not self._options.keep_occluders:
+            return cover
+        hair = (smoothstep(look.appearance.off, *HAIR) * self._hair).astype(np.float32)
+        if hair.any():
+            hair = cpu.blur(cpu.dilate(hair, 1), 1.3)
+            cover = cpu.resize(hair, GLASSES_SIDE, GLASSES_SIDE)
+        if memory.glasses > 0.02:
+            worn = self._glasses.cover(look.appearance.fine_detail(look.fine))
+            cover = np.maximum(cover, np.float32(memory.glasses) * worn)
+        return np.asarray(np.clip(cover, 0, 1), np.float32)
+
+    def _fold_transfer(self, kr: float, kb: float) -> FoldTransfer:
+        if (kr, kb) not in self._folds:
+            texture = self._source.texture(LIGHT_SIDE, kr, kb)
+            detail = np.ascontiguousarray(texture.detail[..., 0])
+            self._folds[kr, kb] = FoldTransfer(texture.space, detail, self._source.shape)
+        return self._folds[kr, kb]
+
+    def _sigma(self, memory: FaceMemory, kr: float, kb: float) -> float:
         """Blur, in texels of `SHARPNESS_SIDE`, that makes the source as soft as the target."""
         own = self._source.sharpness(kr, kb)
-        wanted = min((memory.sharpness or 0.0) / memory.contrast * 1.1, own[0])
+        wanted = min(memory.sharpness / memory.contrast * 1.1, own[0])
         return float(np.interp(-wanted, [-v for v in own], SHARPNESS_SIGMAS))
 
     def _shift(self, mean_shape: F32, mesh: F32) -> F32:
@@ -180,3 +199,11 @@ class MeshSwapper:
         move = np.clip(move, -LARGEST_MOVE_CM, LARGEST_MOVE_CM)
         scale, rotation, _ = source.mesh.pose(mesh)
         return np.asarray((scale * (move @ rotation.T))[:, :2], np.float32)
+
+
+def _hair_region(space: TextureSpace) -> F32:
+    """(n, n) where hair may fall over the face: the forehead above the brows, and the rim."""
+    brow = space.mesh.xyz[list(fm.RIGHT_BROW), 1].max()
+    forehead = smoothstep(space.height, brow + 0.1, brow + 0.9)
+    rim = 1 - smoothstep(space.oval_distance, 0.6, 1.6)
+    return np.asarray(np.maximum(forehead, rim) * space.skin, np.float32)
