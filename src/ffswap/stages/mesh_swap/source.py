@@ -26,8 +26,13 @@ SHARPNESS_SIDE = 256
 SHARPNESS_SIGMAS = (0.0, 0.7, 1.2, 2.0, 3.2)
 """Blurs of the source whose sharpness is measured once, to be matched to a target's."""
 
-VISIBLE = (0.05, 0.35)
-"""Cosine to the camera between which a part of the portrait starts to count."""
+VISIBLE = (0.15, 0.45)
+"""Cosine to the camera between which a part of the portrait starts to count; what is turned further
+away has the background's colours mixed in."""
+
+CB_LIMITS, CR_LIMITS = (-0.08, 0.025), (-0.08, 0.12)
+"""How far features may differ in colour from the skin: lips and brows do, towards red and brown; blue
+is a lamp's gloss or the background."""
 
 
 def log_luma(ycc: F32) -> F32:
@@ -121,7 +126,11 @@ class MeshSource:
         cover = np.clip(cover, 0, 1)
         detail = logged - light
         detail[..., 0] = _soft_ceiling(detail[..., 0])
-        mask = space.paint * visible * (1 - np.clip(cover * 1.3, 0, 1))
+        np.clip(detail[..., 1], *CB_LIMITS, out=detail[..., 1])
+        np.clip(detail[..., 2], *CR_LIMITS, out=detail[..., 2])
+        usable = visible * (1 - np.clip(cover * 1.3, 0, 1))
+        detail, usable = _completed(detail, usable)
+        mask = space.paint * usable
         worn = cpu.resize(self._worn_glasses(detail, kr, kb), side, side)
         mask, cover = mask * (1 - worn), np.maximum(cover, worn)
         return SourceTexture(
@@ -154,10 +163,9 @@ class MeshSource:
         soft = cpu.blur(logged, 0.008 * space.side)
         far = np.abs(soft[..., 0] - usual[0]) + 6 * np.abs(soft[..., 1:] - usual[1:]).sum(-1)
         brow = space.mesh.xyz[list(fm.RIGHT_BROW), 1].max()
-        region = np.maximum(
-            smoothstep(space.height, brow - 0.1, brow + 0.6),
-            1 - smoothstep(space.oval_distance, 0.8, 2.0),
-        )
+        rim = 1 - smoothstep(space.oval_distance, 0.8, 2.0)
+        rim[space.hulls([fm.RIGHT_BROW, fm.LEFT_BROW], 0.02)] = 0
+        region = np.maximum(smoothstep(space.height, brow - 0.1, brow + 0.6), rim)
         return np.asarray(smoothstep(far, 0.35, 0.75) * region, np.float32)
 
 
@@ -166,6 +174,19 @@ def sharpness_of(log_detail: F32, weight: F32) -> float:
     return float(
         (np.abs(cpu.laplacian(log_detail)) * weight).sum() / max(float(weight.sum()), 1e-6)
     )
+
+
+def _completed(detail: F32, usable: F32) -> tuple[F32, F32]:
+    """Fill what the portrait does not show (a turned side, hair) from the face's other half.
+
+    Texture space is symmetric: a texel's counterpart lies in the mirrored column. Light is not
+    taken along, so the halves fit.
+    """
+    other = np.ascontiguousarray(usable[:, ::-1])
+    share = smoothstep(other - usable, 0.1, 0.6).astype(np.float32)
+    share = cpu.blur(share, 0.01 * usable.shape[0])
+    filled = detail + share[..., None] * (detail[:, ::-1] - detail)
+    return filled.astype(np.float32), (usable + share * (other - usable)).astype(np.float32)
 
 
 def _agreeing(logged: F32, counts: F32, rounds: int) -> F32:
