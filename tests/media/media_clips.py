@@ -202,8 +202,8 @@ def content(path: Path) -> Content:
         for packet in source.demux([s for s in source.streams if s.type != "attachment"]):
             if packet.stream.index == video.index:
                 for frame in packet.decode():
-                    _frame(got, frame)
-            elif packet.size:
+                    _frame(got, frame, timed=source.format.name != "avi")
+            elif packet.size and bytes(packet) != b"\0\0":  # mov_text: nothing to be shown
                 base = packet.time_base
                 got.packets.setdefault(packet.stream.index, []).append(bytes(packet))
                 got.times.setdefault(packet.stream.index, []).append(
@@ -212,9 +212,9 @@ def content(path: Path) -> Content:
     return got
 
 
-def _frame(got: Content, frame: Any) -> None:
+def _frame(got: Content, frame: Any, *, timed: bool) -> None:
     base = frame.time_base
-    pts = frame.pts if frame.pts is not None else len(got.pts)
+    pts = frame.pts if frame.pts is not None and timed else len(got.pts)
     got.pts.append(pts * Fraction(base.numerator, base.denominator))
     got.frames.append(planes(frame))
     if len(got.pts) == 1:

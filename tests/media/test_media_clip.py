@@ -18,6 +18,7 @@ from ffswap.media import ClipReader, ClipWriter, CopiedPackets, EncoderPlan, cho
 from ffswap.options import EncodeOptions, Position
 
 LOSSLESS = {"preset": "ultrafast", "qp": "0"}
+B_FRAMES = {"preset": "veryfast", "crf": "12", "bf": "3", "x264-params": "b-adapt=0"}
 
 
 def transcode(source: Path, target: Path, plan: EncoderPlan | None = None, **kw: Any) -> Any:
@@ -114,8 +115,7 @@ def test_odd_sizes(clip: Any, tmp_path: Path, size: tuple[int, int], encoder: st
 
 
 def test_b_frames_give_frames_in_presentation_order(clip: Any, tmp_path: Path) -> None:
-    options = {"preset": "veryfast", "qp": "0", "bf": "3", "x264-params": "b-adapt=0"}
-    source = clip("in.mp4", frames=40, options=options, noisy=False)
+    source = clip("in.mp4", frames=40, options=B_FRAMES, noisy=False)
     with av.open(str(source)) as file:
         stamps = [p.pts for p in file.demux(video=0) if p.size]
     assert stamps != sorted(stamps)
@@ -151,19 +151,21 @@ def test_times_are_exact(
 def test_frames_are_edited_in_place_and_only_there(clip: Any, tmp_path: Path) -> None:
     source = clip("in.mp4", frames=30, options={**LOSSLESS, "bf": "2"})
     target = tmp_path / "out.mkv"
-    with ClipReader(source, batch_frames=4) as reader:
-        with ClipWriter(target, reader, lossless("yuv420p")) as writer:
-            seen = 0
-            for item in reader:
-                if isinstance(item, Frames):
-                    assert item.index == seen
-                    assert len(item) <= 4
-                    for i, (y, cb, _) in enumerate(item.planes):
-                        y[10:20, 5:9] = seen + i
-                        cb[0, 0] = 200
-                    seen += len(item)
-                writer.write(item)
-            writer.finish()
+    seen = 0
+    with (
+        ClipReader(source, batch_frames=4) as reader,
+        ClipWriter(target, reader, lossless("yuv420p")) as writer,
+    ):
+        for item in reader:
+            if isinstance(item, Frames):
+                assert item.index == seen
+                assert len(item) <= 4
+                for i, (y, cb, _) in enumerate(item.planes):
+                    y[10:20, 5:9] = seen + i
+                    cb[0, 0] = 200
+                seen += len(item)
+            writer.write(item)
+        writer.finish()
     before, after = content(source), content(target)
     assert seen == 30
     for i, (old, new) in enumerate(zip(before.frames, after.frames, strict=True)):
@@ -245,7 +247,12 @@ def test_no_false_alarm_whatever_the_length_of_the_sound(
     assert summary.missing_frames == 0
     assert summary.warnings == ()
     before, after = content(source), content(tmp_path / "out.mkv")
-    assert before.packets == after.packets
+    assert [strip_adts(p) for p in before.packets[1]] == after.packets[1]
+
+
+def strip_adts(packet: bytes) -> bytes:
+    """Without the 7-byte header that AAC has in transport streams only."""
+    return packet[7:] if packet[:2] == b"\xff\xf1" else packet
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".avi", ".ts", ".flv", ".webm"])
@@ -275,8 +282,7 @@ def test_every_encoder_can_be_used(clip: Any, tmp_path: Path, encoder: str) -> N
 
 
 def test_raw_stream_gets_times_from_its_rate(clip: Any, tmp_path: Path) -> None:
-    source = clip("in.h264", format="h264", frames=20, rate=Fraction(30), options={
-        "preset": "veryfast", "qp": "0", "bf": "2"})  # fmt: skip
+    source = clip("in.h264", format="h264", frames=20, rate=Fraction(30), options=B_FRAMES)  # fmt: skip
     summary, _, _ = transcode(source, tmp_path / "out.mp4")
     after = content(tmp_path / "out.mp4")
     assert summary.frames == len(after.pts) == 20
@@ -285,8 +291,7 @@ def test_raw_stream_gets_times_from_its_rate(clip: Any, tmp_path: Path) -> None:
 
 
 def test_avi_with_b_frames_keeps_frames_and_order(clip: Any, tmp_path: Path) -> None:
-    source = clip("in.avi", frames=30, noisy=False, options={
-        "preset": "veryfast", "qp": "0", "bf": "3", "x264-params": "b-adapt=0"})  # fmt: skip
+    source = clip("in.avi", frames=30, noisy=False, options=B_FRAMES)  # fmt: skip
     summary, _, _ = transcode(source, tmp_path / "out.mp4")
     before, after = content(source), content(tmp_path / "out.mp4")
     assert summary.frames == len(after.pts) == 30
@@ -297,7 +302,7 @@ def test_avi_with_b_frames_keeps_frames_and_order(clip: Any, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("pix_fmt", "working"),
     [
-        ("gray", "yuv420p"), ("gray10le", "yuv420p10le"), ("gbrp", "yuv444p"),
+        ("gray", "yuv420p"), ("gray10le", "yuv420p10le"),
         ("gbrp10le", "yuv444p10le"), ("yuva420p", "yuv420p"), ("bgr0", "yuv444p"),
     ],
 )  # fmt: skip
@@ -316,7 +321,7 @@ def test_other_formats_are_converted_with_a_warning(
     with av.open(str(source)) as one, av.open(str(tmp_path / "out.mkv")) as two:
         a = next(one.decode(video=0))
         b = next(two.decode(video=0))
-        if pix_fmt == "gbrp":
+        if pix_fmt == "bgr0":
             assert (b.colorspace, b.color_range) == (1, 1)
             rgb = a.to_ndarray(format="rgb24").astype(int)
             back = b.to_ndarray(format="rgb24").astype(int)
@@ -408,8 +413,7 @@ def test_trimming_is_exact(
     clip: Any, tmp_path: Path, suffix: str, start: str | None, end: str | None,
     want: tuple[int, int],
 ) -> None:  # fmt: skip
-    source = clip("in" + suffix, frames=75, audio=1, options={
-        "preset": "veryfast", "qp": "0", "bf": "2", "g": "12", "x264-params": "b-adapt=0"})  # fmt: skip
+    source = clip("in" + suffix, frames=75, audio=1, options={**B_FRAMES, "g": "12"})  # fmt: skip
     target = tmp_path / "out.mp4"
     at = {k: Position.parse(v) for k, v in (("start", start), ("end", end)) if v}
     summary, _, _ = transcode(source, target, **at)
@@ -422,7 +426,7 @@ def test_trimming_is_exact(
     ends = before.pts[want[1]] if want[1] < 75 else 1000
     first = shift if start is not None else -1
     kept = [
-        (data, when - shift)
+        (strip_adts(data), when - shift)
         for data, when in zip(before.packets[1], before.times[1], strict=True)
         if first <= when < ends
     ]

@@ -175,7 +175,8 @@ def test_a_clip_that_is_all_damage_ends_in_an_error(clip: Any, tmp_path: Path) -
 
 def test_change_of_size_names_the_frame(clip: Any, tmp_path: Path) -> None:
     one = clip("a.ts", frames=10).read_bytes()
-    two = clip("b.ts", frames=10, width=96, height=64).read_bytes()
+    later = list(range(20, 30))
+    two = clip("b.ts", pts=later, frames=10, width=96, height=64).read_bytes()
     (tmp_path / "ab.ts").write_bytes(one + two)
     with pytest.raises(MediaError, match="changes from 64x48 to 96x64") as caught:
         read(tmp_path / "ab.ts")
@@ -204,7 +205,7 @@ def test_range_beyond_the_clip(clip: Any, start: str | None, end: str | None) ->
 def test_range_without_a_frame(clip: Any) -> None:
     source = clip("in.mp4")
     at = {"start": Position.parse("0.05"), "end": Position.parse("0.07")}
-    with pytest.raises(OptionError, match="no frame between"):
+    with pytest.raises(OptionError, match="nothing is left"):
         read(source, **at)
 
 
@@ -267,12 +268,8 @@ def test_output_folder(clip: Any, tmp_path: Path) -> None:
     (tmp_path / "dir.mp4").mkdir()
     with pytest.raises(OutputFormatError, match="is a folder"):
         write(source, tmp_path / "dir.mp4")
-    with pytest.raises(OutputWriteError, match="may not be written"):
-        write(source, Path("/proc/out.mp4")) if Path("/proc").is_dir() else _refuse()
-
-
-def _refuse() -> None:
-    raise OutputWriteError("may not be written")
+    with pytest.raises(OutputWriteError):
+        write(source, Path("/proc/out.mp4"))  # which takes no files, not even from root
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])

@@ -31,7 +31,8 @@ class Encoder:
 
     Attributes:
         codec: of the stream that it makes.
-        quality_option: its option for constant quality, ``qscale``, or None if it has none.
+        quality_option: its option for constant quality, or None if it has none; ``qmin`` stands for
+            a fixed quantiser, ``qscale`` for the flag of that name.
         quality: least and greatest value of it, lower is better.
         default_quality: visually close to the source.
         preset_option: its option for speed, or None.
@@ -70,8 +71,8 @@ ENCODERS: dict[str, Encoder] = {
     ),
     "ffv1": Encoder("ffv1", extra=(("level", "3"), ("slicecrc", "1"))),
     "prores_ks": Encoder("prores", "qscale", (1, 31), 4, extra=(("vendor", "apl0"),)),
-    "mpeg4": Encoder("mpeg4", "qscale", (1, 31), 2),
-    "mjpeg": Encoder("mjpeg", "qscale", (1, 31), 2, extra=(("strict", "unofficial"),)),
+    "mpeg4": Encoder("mpeg4", "qmin", (1, 31), 2),
+    "mjpeg": Encoder("mjpeg", "qmin", (1, 31), 2, extra=(("strict", "unofficial"),)),
     "h264_nvenc": _nvenc("h264"),
     "hevc_nvenc": _nvenc("hevc"),
     "av1_nvenc": _nvenc("av1"),

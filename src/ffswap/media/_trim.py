@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -94,7 +95,9 @@ def _times(info: ClipInfo) -> tuple[list[int], int]:
         for packet in container.demux(stream):
             if not packet.size or packet.is_discard:
                 continue
-            when = packet.pts if packet.pts is not None else packet.dts
+            when = packet.pts if info.has_pts else packet.dts
+            if when is None:
+                when = packet.dts if info.has_pts else None
             if when is None:
                 when = len(times) * step
             times.append(when)
@@ -106,7 +109,7 @@ def _times(info: ClipInfo) -> tuple[list[int], int]:
 
 
 def _find(position: Position, times: list[int], stop: int, info: ClipInfo, name: str) -> int:
-    """The pts of a position."""
+    """The pts of the first frame at or after a position, or the end of the clip."""
     if position.frame is not None:
         if position.frame < len(times):
             return times[position.frame]
@@ -115,7 +118,8 @@ def _find(position: Position, times: list[int], stop: int, info: ClipInfo, name:
     elif position.seconds is not None:
         pts = times[0] + math.ceil(position.seconds / info.time_base)
         if pts <= stop:
-            return pts
+            next_frame = bisect_left(times, pts)
+            return times[next_frame] if next_frame < len(times) else stop
     given = f"frame {position.frame}" if position.seconds is None else f"{position.seconds} s"
     raise OptionError(
         f"{name} is {given}, beyond the end; {_length(times, stop, info)}", file=info.path

@@ -180,6 +180,8 @@ def _quality(name: str, encoder: Encoder, asked: int | None) -> dict[str, str]:
         raise OptionError(f"quality is {value}; allowed with {name}: {low} to {high}")
     if encoder.quality_option == "qscale":
         return {"flags": "+qscale", "global_quality": str(value * QSCALE_UNIT)}
+    if encoder.quality_option == "qmin":  # the flag would ask each frame, and PyAV cannot answer
+        return {"qmin": str(value), "qmax": str(value)}
     return {encoder.quality_option: str(value)}
 
 

@@ -210,7 +210,10 @@ def _rate(stream: VideoStream, *, timed: bool) -> Fraction | None:
 
 def _side_data(frame: VideoFrame, kind: SideData) -> bytes | None:
     # get() is right in all versions of PyAV; positions and len() disagree in 19
-    container: Any = frame.side_data
+    try:
+        container: Any = frame.side_data
+    except ValueError:  # data of a kind that PyAV has no name for, such as EXIF of a picture
+        return None
     found = container.get(kind)
     return None if found is None else bytes(found)
 
@@ -246,7 +249,7 @@ def _describe(
     base = fraction(stream.time_base) or fraction(frame.time_base) or Fraction(1, 1000)
     names = container.format.name.split(",")
     duration = _duration(container, stream)
-    start = frame.pts if frame.pts is not None else stream.start_time
+    start = frame.pts if frame.pts is not None and names[0] != "avi" else stream.start_time
     return ClipInfo(
         path=path,
         container=names[0],
@@ -268,6 +271,7 @@ def _describe(
         is_picture=names[0] == "image2" or names[0].endswith("_pipe"),
         mastering=_mastering(frame),
         matrix=display_matrix(frame),
-        has_pts=frame.pts is not None,
+        # AVI has none, and what FFmpeg makes up is wrong where there are B-frames
+        has_pts=frame.pts is not None and names[0] != "avi",
         warnings=() if note is None else (note,),
     )

@@ -79,21 +79,21 @@ class _Clock:
     def __init__(self, info: ClipInfo) -> None:
         step = 1 / (info.rate or Fraction(25)) / info.time_base
         self._step = max(1, round(step))
+        self._has_pts = info.has_pts
         self._dts: list[int] = []
         self.last: int | None = None
 
     def packet(self, packet: AnyPacket) -> None:
-        if packet.pts is None and packet.dts is not None:
+        if packet.dts is not None and (packet.pts is None or not self._has_pts):
             heapq.heappush(self._dts, packet.dts)
 
     def stamp(self, frame: VideoFrame) -> int:
         """The pts of a frame, not yet checked for order."""
-        if frame.pts is not None:
-            if self._dts:
-                heapq.heappop(self._dts)
+        oldest = heapq.heappop(self._dts) if self._dts else None
+        if frame.pts is not None and self._has_pts:
             return frame.pts
-        if self._dts:
-            return heapq.heappop(self._dts)
+        if oldest is not None:
+            return oldest
         return 0 if self.last is None else self.last + self._step
 
 
@@ -198,7 +198,7 @@ class ClipReader:
             else:
                 batch.append(found)
             # before the first frame the shift of a trimmed clip is not known
-            known = self._frames > 0 or batch
+            known = self._frames > 0
             if copied and known and (len(copied) >= _MAX_COPIED or len(batch) >= self._batch):
                 yield CopiedPackets(copied)
                 copied = []
@@ -295,19 +295,19 @@ class ClipReader:
             return
         first = clock.last is None
         clock.last = pts
+        if first and seek and window.start is not None and pts > window.start:
+            raise _SeekTooFarError
         if window.end is not None and pts >= window.end:
             self._video_done = True
             return
-        if window.start is not None:
-            if first and seek and pts > window.start:
-                raise _SeekTooFarError
-            if pts < window.start:
-                return
+        if window.start is not None and pts < window.start:
+            return
         if window.trims and not self._frames:
             self.shift = pts * self.info.time_base
         self._damaged += bool(frame.is_corrupt)
-        yield self._prepare(frame), pts
+        ready = self._prepare(frame)
         self._frames += 1
+        yield ready, pts
 
     def _prepare(self, frame: VideoFrame) -> VideoFrame:
         """The frame in its working format, owned by nobody else."""
@@ -349,8 +349,9 @@ class ClipReader:
     def _summarise(self) -> ReadSummary:
         info, tally, missing = self.info, self._tally, 0
         if self.window.end is None:
-            self._expect()
-            missing = missing_frames(tally, is_cut_short(info.path, info.container))
+            cut = is_cut_short(info.path, info.container)
+            self._expect(cut_short=bool(cut))
+            missing = missing_frames(tally, cut)
         warnings = list(self._warnings)
         if self._read_error is not None:
             warnings.append(f"reading stopped before the end of the file ({self._read_error})")
@@ -368,14 +369,15 @@ class ClipReader:
             )
         return ReadSummary(self._frames, missing, self._damaged + self._failed, tuple(warnings))
 
-    def _expect(self) -> None:
+    def _expect(self, *, cut_short: bool) -> None:
         """Fill in what the container promises."""
         stream, tally, base = self.stream, self._tally, self.info.time_base
         if self.window.start is None:
             if self.info.container == "mov":
                 # unlike the count in the header, the index knows what an edit list cuts off
                 tally.expected_packets = len(stream.index_entries) or None
-            elif self.info.container == "avi":
+            elif self.info.container == "avi" and cut_short:
+                # in a whole file the count includes empty frames, which are not packets
                 tally.expected_packets = self.info.declared_frames
         start = (stream.start_time or 0) * base
         tagged = tagged_duration(stream)

@@ -40,6 +40,9 @@ _REMADE_CODECS = frozenset({"bin_data", "tmcd"})
 _MPEG4_TIME_BASE = Fraction(1, 60000)
 _MPEG4_MAX_DENOMINATOR = 65535
 
+# Bytes of a mov_text sample that says only that it has no text.
+_MOV_TEXT_GAP = 2
+
 # Media that end in one of these when FFmpeg says so have failed for want of a working disk.
 _DISK_ERRORS = {
     errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM,
@@ -264,7 +267,8 @@ class ClipWriter:
         if what.type == "attachment":
             self._add_attachment(output, stream, label)
             return
-        if stream.codec_context is None:  # PyAV's stubs deny it
+        context: object = stream.codec_context  # may be None, whatever PyAV's stubs say
+        if context is None:
             if what.type != "data" or not self._remade(stream):
                 self._warnings.append(f"{label} is left out: nothing is known about it")
             return
@@ -343,16 +347,29 @@ class ClipWriter:
 
     # -- other streams -------------------------------------------------------------------------
 
+    def _shift(self, packet: Packet[Any], target: Stream) -> None:
+        """Move a packet of a trimmed clip as far as the video is moved."""
+        shift = self._reader.shift
+        base, unit = fraction(packet.time_base), fraction(target.time_base)
+        cover = packet.stream.disposition & Disposition.attached_pic
+        if not shift or base is None or unit is None or cover:
+            return
+        # in the target's units, because AVI counts sound in units as long as its packets
+        if packet.pts is not None:
+            packet.pts = round((packet.pts * base - shift) / unit)
+        if packet.dts is not None:
+            packet.dts = round((packet.dts * base - shift) / unit)
+        if packet.duration:
+            packet.duration = round(packet.duration * base / unit)
+        packet.time_base = unit
+
     def _copy(self, packet: Packet[Any]) -> None:
         target = self._streams.get(packet.stream.index)
         if target is None or not packet.size:
             return
-        base = fraction(packet.time_base)
-        if self._reader.shift and base:
-            ticks = round(self._reader.shift / base)
-            if not packet.stream.disposition & Disposition.attached_pic:
-                packet.pts = None if packet.pts is None else packet.pts - ticks
-                packet.dts = None if packet.dts is None else packet.dts - ticks
+        if packet.size <= _MOV_TEXT_GAP and stream_info(target).codec == "mov_text":
+            return  # an empty line between two others: the muxer puts its own there
+        self._shift(packet, target)
         if packet.pts is None and packet.dts is not None and target.type == "audio":
             packet.pts = packet.dts
         packet.stream = target
