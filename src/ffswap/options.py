@@ -128,7 +128,8 @@ class EncodeOptions:
 
     Attributes:
         encoder: FFmpeg's name of a video encoder, such as ``libx264``.
-        quality: constant rate factor in the encoder's own scale, 0 to 63; lower is better.
+        quality: for clips the constant rate factor on the encoder's own scale (at most 0 to 63;
+            lower is better); for jpg and webp pictures 1 to 100 (higher is better).
         preset: the encoder's own name for a trade of speed against size.
     """
 
@@ -138,7 +139,10 @@ class EncodeOptions:
 
     def __post_init__(self) -> None:
         if self.quality is not None:
-            _require(0 <= self.quality <= 63, "quality", self.quality, "0 to 63")
+            _require(
+                0 <= self.quality <= 100, "quality", self.quality,
+                "0 to 63 for clips (the encoder may allow less), 1 to 100 for pictures",
+            )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,10 +8,10 @@ import numpy as np
 import onnx
 import pytest
 from numpy.typing import NDArray
-from tools.embedded.convert import convert, same_padding
-from tools.embedded.tflite_graph import Operator, Tensor, TfliteGraph, UnsupportedError
 
 from ffswap.engines import OrtCpuSession
+from tools.embedded.convert import convert, same_padding
+from tools.embedded.tflite_graph import Operator, Tensor, TfliteGraph, UnsupportedError
 
 RNG = np.random.default_rng(5)
 

@@ -7,6 +7,7 @@ import zipfile
 
 import numpy as np
 import pytest
+
 from tools.embedded.mesh import asset, npz_bytes, parse_geometry
 
 

@@ -160,7 +160,7 @@ class FaceMesh:
 
     def _shape_bases(self) -> tuple[F32, F32, F32]:
         """Monomials in x and y (units of half a face) that keep left and right alike."""
-        x, y = self.xyz_down[:, 0] / 8, self.xyz_down[:, 1] / 8
-        odd = np.stack([x, x * y, x * y**2, x**3, x**3 * y], 1)
+        x, y = (self.xyz_down[:, :2] / 8).astype(np.float32).T
+        odd = np.stack([x, x * y, x * y**2, x**3, x**3 * y], 1).astype(np.float32)
         even = np.stack([np.ones_like(x), y, y**2, y**3, x**2, x**2 * y, x**4], 1)
-        return odd, even, even
+        return odd, even.astype(np.float32), even.astype(np.float32)

@@ -73,7 +73,7 @@ def resize(plane: Any, width: int, height: int) -> Any:
     return cv2.resize(plane, (width, height), interpolation=how)
 
 
-def sample_plane(plane: Plane, matrix: F64, size: tuple[int, int], outside: float | None) -> Plane:
+def sample_plane(plane: Plane, matrix: F64, size: tuple[int, int], outside: float | None) -> Any:
     """A plane through an affine matrix, without aliasing where it shrinks.
 
     Args:
@@ -86,7 +86,7 @@ def sample_plane(plane: Plane, matrix: F64, size: tuple[int, int], outside: floa
     if factor >= 2:
         plane, matrix = _shrunk_region(plane, matrix, size, factor)
     edge = cv2.BORDER_REPLICATE if outside is None else cv2.BORDER_CONSTANT
-    return cv2.warpAffine(  # type: ignore[no-any-return]
+    return cv2.warpAffine(
         plane, matrix, size, flags=cv2.INTER_LINEAR, borderMode=edge, borderValue=outside or 0.0
     )
 

@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-import numpy as np
-
+from ..carriers import Plane
 from ..errors import OptionError, OutputError, OutputExistsError
 from ..media import (
     ClipInfo,
@@ -186,10 +185,10 @@ class _Job:
         swap = self._chain.swap(self._face)
         result = _swap_picture(swap, target)
         quality = options.encode.quality
-        notes = write_picture(self._output, result, quality=quality, overwrite=options.overwrite)
+        write_picture(self._output, result, quality=quality, overwrite=options.overwrite)
         seconds = time.perf_counter() - self._started
         counts = swap.counts
-        found = [*warnings, *target.warnings, *(notes or ())]
+        found = [*warnings, *target.warnings]
         if not counts.faces:
             found.append("no face was found in the target; it is unchanged")
         return SwapReport(
@@ -213,7 +212,7 @@ class _Job:
 def _swap_picture(swap: FaceSwap, target: Picture) -> Picture:
     """The picture with its faces swapped; pixels outside them are bit-identical."""
     frames = picture_frames(target)
-    before = tuple(np.copy(plane) for plane in frames.planes[0])
+    before: list[Plane] = [plane.copy() for plane in frames.planes[0]]
     swap.paint(frames, swap.look(frames))
     return picture_from_frames(target, before, frames)
 

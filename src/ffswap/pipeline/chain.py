@@ -77,7 +77,7 @@ class Chain:
         warnings = []
         if len(meshes) > 1:
             warnings.append(f"{name}: {len(meshes)} faces were found; the largest is used")
-        rgb = picture.rgb.astype(np.float32) / 255
+        rgb = picture.rgb.astype(np.float32) / np.float32(255)
         return MeshSource(self._mesh, rgb, meshes[0]), tuple(warnings)
 
     def swap(self, source: MeshSource) -> FaceSwap:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..carriers import Faces, Frames
+from ..carriers import F32, I64, Faces, Frames
 from ..options import FaceChoice
 
 __all__ = ["FaceChooser"]
@@ -42,7 +42,7 @@ class FaceChooser:
         ]
         return faces.rows(np.asarray(keep, np.int64))
 
-    def _pick(self, rows: np.ndarray, track: np.ndarray, height: np.ndarray, now: float) -> int:  # type: ignore[type-arg]
+    def _pick(self, rows: I64, track: I64, height: F32, now: float) -> int:
         largest = int(rows[np.argmax(height[rows])])
         current = next((int(r) for r in rows if track[r] == self._chosen), None)
         if current is None or current == largest:

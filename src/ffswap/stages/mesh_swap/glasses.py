@@ -83,7 +83,7 @@ class Glasses:
         odd = _oddness(detail)
         dark = smoothstep(-detail[..., 0], *DARK_LENS)
         found = np.maximum(smoothstep(odd, 0.3, 0.6), dark).astype(np.float32) * self._zone
-        return np.clip(cpu.blur(cpu.dilate(found, 2), 1.2), 0, 1)  # type: ignore[no-any-return]
+        return np.asarray(np.clip(cpu.blur(cpu.dilate(found, 2), 1.2), 0, 1), np.float32)
 
     def _arc_places(self) -> tuple[F32, F32]:
         """x and y maps over all arcs: (radii * flatness * drops, eyes, angles, normals), flat."""
@@ -94,7 +94,7 @@ class Glasses:
         c, s = (f(ARC_ANGLES)[None, None, :, None] for f in (np.cos, np.sin))
         x = eye[..., 0] + c * (self._half * radius + across)
         y = eye[..., 1] + drop + s * (self._half * radius * flat + across)
-        return tuple(v.reshape(len(shape), -1).astype(np.float32) for v in (x, y))  # type: ignore[return-value]
+        return tuple(v.reshape(len(shape), -1).astype(np.float32) for v in (x, y))
 
     def _draw_zone(self, space: TextureSpace) -> F32:
         """Where glasses may lie: around the eyes, with brows and temples, not the lids."""
@@ -113,4 +113,4 @@ def _oddness(detail: F32) -> F32:
     fine = detail - cpu.blur(detail, FINE_SIGMA)
     luma = np.abs(fine[..., 0]) / LUMA_STEP
     chroma = np.sqrt((fine[..., 1:] ** 2).sum(-1)) / CHROMA_STEP
-    return np.minimum(np.maximum(luma, chroma), 1).astype(np.float32)
+    return np.asarray(np.minimum(np.maximum(luma, chroma), 1), np.float32)

@@ -44,7 +44,7 @@ class Appearance:
     def fine_detail(self, ycc: F32) -> F32:
         """The same face at a larger side, (m, m, 3) Y'CbCr, without its light."""
         side = ycc.shape[0]
-        return log_luma(ycc) - cpu.resize(self.light, side, side)
+        return np.asarray(log_luma(ycc) - cpu.resize(self.light, side, side), np.float32)
 
 
 def unroll(

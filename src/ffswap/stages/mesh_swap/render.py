@@ -112,7 +112,7 @@ def paint_face(source: MeshSource, frames: Frames, i: int, paint: Paint) -> None
     scale = texture.chroma[0].shape[0] / side
     u = (raster.u[step] + 0.5) * scale - 0.5
     v = (raster.v[step] + 0.5) * scale - 0.5
-    dx, dy = raster.dx[step] / sx, raster.dy[step] / sy
+    dx, dy = raster.dx[step] / np.float32(sx), raster.dy[step] / np.float32(sy)
     h, w = u.shape
     alpha = cpu.resize(alpha, w, h) if (sx, sy) != (1, 1) else alpha
     moves = (np.abs(dx) > LEAST_MOVE_PX) | (np.abs(dy) > LEAST_MOVE_PX)
@@ -199,7 +199,7 @@ def _raster(
 ) -> _Raster:
     step = next((n for limit, n in RASTER_STEPS if paint.face_px < limit), 4)
     h, w = -(-shape[0] // step), -(-shape[1] // step)
-    points = (paint.moved - origin + 0.5) / step - 0.5
+    points = ((paint.moved - origin + 0.5) / step - 0.5).astype(np.float32)
     area = mesh.signed_area(points) * mesh.winding
     order = np.argsort(-paint.mesh[mesh.triangles, 2].sum(1), kind="stable")
     order = order[area[order] > SMALLEST_TRIANGLE]

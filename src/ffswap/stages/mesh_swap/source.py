@@ -37,7 +37,7 @@ is a lamp's gloss or the background."""
 
 def log_luma(ycc: F32) -> F32:
     """(n, n, 3) Y' 0..1, Cb, Cr to log luma, Cb, Cr: light then adds instead of multiplying."""
-    out = ycc.copy()
+    out = np.array(ycc, np.float32)
     out[..., 0] = np.log(np.maximum(ycc[..., 0], 0) + LOG_OFFSET)
     return out
 

@@ -85,7 +85,7 @@ class TextureSpace:
         whole = cross(b - a, c - a)
         w = np.stack([cross(b - at, c - at), cross(c - at, a - at), cross(a - at, b - at)], 1)
         w = np.clip(w / whole[:, None], 0, 1)
-        return (w / w.sum(1, keepdims=True)).astype(np.float32)
+        return np.asarray(w / w.sum(1, keepdims=True), np.float32)
 
     def _skin(self) -> F32:
         skin = self.inside.astype(np.float32)
@@ -93,9 +93,8 @@ class TextureSpace:
         skin[self.hulls([fm.RIGHT_BROW, fm.LEFT_BROW], 0.02)] = 0
         skin[self.hulls([fm.OUTER_LIPS], 0.02)] = 0
         skin[self.hulls([fm.NOSTRILS], 0.005)] = 0
-        return (skin * smoothstep(self.spread(self.mesh.oval_distance), 0.7, 1.8)).astype(
-            np.float32
-        )
+        away = smoothstep(self.spread(self.mesh.oval_distance), 0.7, 1.8)
+        return np.asarray(skin * away, np.float32)
 
     def _paint(self, top: float = 0.55) -> F32:
         """`top`: how far up the forehead, 0 at the brows, 1 at the hairline: hair begins anywhere
@@ -106,7 +105,7 @@ class TextureSpace:
         end = brows + (mesh.xyz[fm.HAIRLINE, 1] - brows) * top
         mask = mask * (1 - smoothstep(self.spread(mesh.xyz[:, 1]), end - 0.9, end + 1.1))
         mask[~self.inside] = 0
-        return mask.astype(np.float32)
+        return np.asarray(mask, np.float32)
 
 
 def low_pass(texture: F32, weight: F32) -> F32:
