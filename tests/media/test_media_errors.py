@@ -329,7 +329,7 @@ def test_encoder_that_refuses_its_options(clip: Any, tmp_path: Path) -> None:
     assert leftovers(tmp_path) == []
 
 
-def test_clip_helper_really_makes_what_it_says(tmp_path: Path) -> None:
+def test_the_recipe_really_makes_what_it_says(tmp_path: Path) -> None:
     got = content(Clip(tmp_path / "a.mp4", frames=7, audio=2, subtitles=True).make())
     assert len(got.pts) == 7
     assert [k for k, _ in got.kinds.values()][:4] == ["video", "audio", "audio", "subtitle"]
