@@ -129,9 +129,9 @@ class MeshSource:
         np.clip(detail[..., 1], *CB_LIMITS, out=detail[..., 1])
         np.clip(detail[..., 2], *CR_LIMITS, out=detail[..., 2])
         # What is left of a fringe just below its edge would be painted as a line across the brow.
-        plain = shadow * 1.5
-        plain[space.hulls([fm.RIGHT_BROW, fm.LEFT_BROW])] = 0
-        detail *= (1 - np.clip(plain, 0, 1))[..., None]
+        brows = space.hulls([fm.RIGHT_BROW, fm.LEFT_BROW], 0.02).astype(np.float32)
+        plain = np.clip(shadow * 1.5, 0, 1) * (1 - cpu.blur(brows, 0.015 * side))
+        detail *= (1 - plain)[..., None]
         usable = visible * (1 - np.clip(cover * 1.3, 0, 1))
         detail, usable = _completed(detail, usable)
         mask = space.paint * usable

@@ -77,7 +77,7 @@ class MeshSwapper:
             i, track = int(faces.frame[row]), int(faces.track[row])
             if faces.fresh[row]:
                 self._memory.pop(track, None)
-            look = self._look(frames, i, faces.mesh[row])
+            look = self._look(frames, i, faces.mesh[row], self._memory.get(track))
             if look is not None:
                 plans[i].append(self._plan_face(frames, i, faces.mesh[row], track, look))
         now = frames.seconds(len(frames) - 1)
@@ -89,8 +89,14 @@ class MeshSwapper:
         for paint in sorted(paints, key=lambda p: p.face_px):
             paint_face(self._source, frames, i, paint)
 
-    def _look(self, frames: Frames, i: int, mesh: F32) -> _Look | None:
-        """Read a face; None where too little of it lies in the frame."""
+    def _look(
+        self, frames: Frames, i: int, mesh: F32, memory: FaceMemory | None
+    ) -> _Look | None:
+        """Read a face; None where too little of it lies in the frame.
+
+        What covered it in the frame before must not be taken for light; in a first frame glasses
+        are looked for and the face is read again without them.
+        """
         source, colour = self._source, frames.colour
         space = source.space(LIGHT_SIDE)
         a, b = fm.CHEEK_TO_CHEEK
@@ -104,7 +110,15 @@ class MeshSwapper:
         facing = source.mesh.facing(mesh)
         own = source.texture(LIGHT_SIDE, colour.kr, colour.kb)
         ycc = cpu.resize(fine, LIGHT_SIDE, LIGHT_SIDE)
+        if memory is not None:
+            seen = seen * (1 - cpu.resize(memory.cover, LIGHT_SIDE, LIGHT_SIDE))
         appearance = read_appearance(space, own, ycc, facing, seen)
+        if memory is None and self._options.keep_occluders:
+            detail = appearance.fine_detail(fine)
+            worn = self._glasses.evidence(detail) * self._glasses.cover(detail)
+            if worn.any():
+                seen = seen * (1 - cpu.resize(worn, LIGHT_SIDE, LIGHT_SIDE))
+                appearance = read_appearance(space, own, ycc, facing, seen)
         return _Look(appearance, facing, source.mesh.to_canonical(mesh), fine, face_px)
 
     def _plan_face(self, frames: Frames, i: int, mesh: F32, track: int, look: _Look) -> Paint:
