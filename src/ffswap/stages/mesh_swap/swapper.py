@@ -89,9 +89,7 @@ class MeshSwapper:
         for paint in sorted(paints, key=lambda p: p.face_px):
             paint_face(self._source, frames, i, paint)
 
-    def _look(
-        self, frames: Frames, i: int, mesh: F32, memory: FaceMemory | None
-    ) -> _Look | None:
+    def _look(self, frames: Frames, i: int, mesh: F32, memory: FaceMemory | None) -> _Look | None:
         """Read a face; None where too little of it lies in the frame.
 
         What covered it in the frame before must not be taken for light; in a first frame glasses
