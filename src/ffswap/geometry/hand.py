@@ -63,7 +63,10 @@ def _turned_square(middle: F32, size: float, height: float, angle: float, shift:
     """A square of that side, its middle moved along its y axis by `shift` heights."""
     move = height * shift
     return Roi(
-        float(middle[0] - move * np.sin(angle)), float(middle[1] + move * np.cos(angle)), size, angle
+        float(middle[0] - move * np.sin(angle)),
+        float(middle[1] + move * np.cos(angle)),
+        size,
+        angle,
     )
 
 

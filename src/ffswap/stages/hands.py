@@ -24,7 +24,7 @@ ANCHOR_GRIDS = ((24, 2), (12, 6))
 """(cells per side, anchors per cell) of the palm net. Source: MediaPipe's palm_detection_cpu graph:
 strides 8, 16, 16, 16 of 192 pixels, two anchors a cell and layer, all of size 1."""
 
-PALM_SCORE = 0.35
+PALM_SCORE = 0.3
 """Least confidence of a palm, 0 to 1: below MediaPipe's 0.5, because the hand net has to agree."""
 
 PALM_IOU = 0.3
@@ -32,6 +32,10 @@ PALM_IOU = 0.3
 
 PRESENCE = 0.5
 """Least confidence of a hand, 0 to 1. Source: MediaPipe's hand_landmark_cpu."""
+
+FIRST_PRESENCE = 0.15
+"""The same for the first look, in the palm's region: a blurred hand there is often sure only in its
+own region (0.33, then 0.96, for example)."""
 
 VIEW = 2.2
 """Side of the view around a face by the longer side of its box: a hand whose palm lies outside it
@@ -41,6 +45,9 @@ SEARCH_EVERY_S = 0.15
 SEARCH_EVERY_IDLE_S = 0.25
 BUSY_S = 2.0
 """A hand was seen within this time: searched at the shorter interval, else at the longer one."""
+
+CLOCK_TOLERANCE_S = 1e-4
+"""Times that differ by less are the same: time stamps are rounded to their time base."""
 
 HANDS_PER_FACE = 2
 
@@ -179,15 +186,18 @@ class HandTracker:
     """
 
     def __init__(
-        self, palm_session: Session, palm_spec: ModelSpec, hand_session: Session, hand_spec: ModelSpec
+        self,
+        palm_session: Session,
+        palm_spec: ModelSpec,
+        hand_session: Session,
+        hand_spec: ModelSpec,
     ) -> None:
         self._palms = PalmDetector(palm_session, palm_spec)
         self._net = HandNet(hand_session, hand_spec)
         self._hands: list[Hand] = []
-        self._next_search_s = -np.inf
+        self._searched_s = -np.inf
         self._seen_s = -np.inf
         self._retry = False
-        self._had_faces = False
 
     def __call__(self, frames: Frames, faces: Faces) -> list[list[Hand]]:
         """The hands in the next frames of the clip.
@@ -197,8 +207,8 @@ class HandTracker:
             faces: those in these frames.
 
         Returns:
-            n lists; a hand that the first search after its coming finds is there from the frame in
-            which it came on, as far back as these frames reach.
+            n lists; a hand that came between two searches is in those of the frames before it was
+            found too, as far back as these frames reach.
         """
         views = [_views(faces, i) for i in range(len(frames))]
         planned = self._plan(frames, faces, views)
@@ -223,20 +233,23 @@ class HandTracker:
     def _plan(
         self, frames: Frames, faces: Faces, views: Sequence[Sequence[F32]]
     ) -> dict[int, list[F32]]:
-        """Which views of which frames are searched whatever happens."""
-        plan: dict[int, list[F32]] = {}
-        for i in range(len(frames)):
-            now = frames.seconds(i)
-            appeared = bool(views[i]) and not self._had_faces
-            fresh = bool(faces.fresh[faces.frame == i].any())
-            self._had_faces = bool(views[i])
-            if not views[i] or not (now >= self._next_search_s or appeared or fresh):
-                continue
-            busy = now - self._seen_s < BUSY_S
-            self._next_search_s = now + (SEARCH_EVERY_S if busy else SEARCH_EVERY_IDLE_S)
-            if open_views := self._open(views[i]):
-                plan[i] = open_views
-        return plan
+        """Which views of which frames are searched whatever happens.
+
+        The times are counted from the last frame backwards: what comes in between two searches is
+        found by looking back, but not beyond these frames.
+        """
+        now = [frames.seconds(i) for i in range(len(frames))]
+        waiting = [i for i, some in enumerate(views) if some]
+        chosen = {i for i in waiting if faces.fresh[faces.frame == i].any()}
+        every = SEARCH_EVERY_S if now[0] - self._seen_s < BUSY_S else SEARCH_EVERY_IDLE_S
+        while waiting and now[waiting[-1]] - self._searched_s > every - CLOCK_TOLERANCE_S:
+            at = waiting.pop()
+            chosen.add(at)
+            while waiting and now[at] - now[waiting[-1]] < every - CLOCK_TOLERANCE_S:
+                waiting.pop()
+        if chosen:
+            self._searched_s = now[max(chosen)]
+        return {i: some for i in sorted(chosen) if (some := self._open(views[i]))}
 
     def _open(self, views: Sequence[F32]) -> list[F32]:
         """The views in which a hand may be missing."""
@@ -263,8 +276,8 @@ class HandTracker:
             for box, points in zip(found.box, found.points, strict=True)
             if not any(hand.is_same((box[:2] + box[2:]) / 2) for hand in self._hands)
         ]
-        first = [hand for hand in self._net(frames, i, rois) if hand.score >= PRESENCE]
-        # Once more from its own region: the points lie better, and what is no hand is let go.
+        first = [hand for hand in self._net(frames, i, rois) if hand.score >= FIRST_PRESENCE]
+        # Once more from its own region: there the points and the score are better.
         refined = self._net(frames, i, [roi_from_hand(hand.points) for hand in first])
         new: list[Hand] = []
         for hand in sorted(refined, key=lambda h: -h.score):
