@@ -80,7 +80,8 @@ def roi_from_palm(box: F32, points: F32) -> Roi:
     extent = box[2:] - box[:2]
     angle = _direction(points[PALM_WRIST], points[PALM_MIDDLE])
     size = float(extent.max()) * PALM_SCALE
-    return _turned_square((box[:2] + box[2:]) / 2, size, float(extent[1]), angle, PALM_SHIFT)
+    middle = np.asarray((box[:2] + box[2:]) / 2, np.float32)
+    return _turned_square(middle, size, float(extent[1]), angle, PALM_SHIFT)
 
 
 def roi_from_hand(points: F32) -> Roi:
