@@ -53,6 +53,7 @@ class Paint:
         saturation: of the source's colour.
         sigma: blur that brings the source to the target's sharpness, texels of a 256 texture.
         lids: how far the right and the left eye keep the target's lids, 0..1.
+        covers: polygons (k, 2) float32, pixels, that lie before the face and stay as they are.
     """
 
     mesh: F32
@@ -64,6 +65,7 @@ class Paint:
     saturation: float
     sigma: float
     lids: tuple[float, float] = (1.0, 1.0)
+    covers: tuple[F32, ...] = ()
 
     @cached_property
     def moved(self) -> F32:
@@ -206,6 +208,9 @@ def _raster(
     ids = cpu.triangle_ids((h, w), points[mesh.triangles[order]], order + 1)
     at = _texture_coordinates(mesh, points, ids, side, paint.shift)
     keep = 1.0 - _openings(paint, points, (h, w), step) / np.float32(255)
+    if paint.covers:
+        free = _free(paint, origin, (h, w), step)
+        keep, at = keep * free, [*at[:2], at[2] * free, at[3] * free]
     planes = [*at, keep]
     if step > 1:
         planes = [
@@ -248,6 +253,14 @@ def _texture_coordinates(
         plane[rows, columns] = read[:, k]
         out.append(plane)
     return out
+
+
+def _free(paint: Paint, origin: F32, shape: tuple[int, int], step: int) -> F32:
+    """(h, w) float32, 0 where something lies before the face, 1 elsewhere, soft between."""
+    outlines = [(((p - origin + 0.5) / step - 0.5).astype(np.float32), 255) for p in paint.covers]
+    covered = cpu.polygons(shape, outlines)
+    sigma = max(0.6, paint.face_px * HOLE_SIGMA / step)
+    return np.asarray(1 - cpu.blur(covered, sigma) / np.float32(255), np.float32)
 
 
 def _openings(paint: Paint, points: F32, shape: tuple[int, int], step: int) -> NDArray[np.uint8]:

@@ -10,7 +10,8 @@ whatever covers the face.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -39,6 +40,9 @@ FACING = (0.03, 0.3)
 
 HAIR = (0.45, 0.9)
 """Distance from the light of the face (log luma and Cb) between which hair counts as such."""
+
+COVER_SIDE = 128
+"""Side of the picture in which what lies before a face is drawn to be looked up, pixels."""
 
 SMALLEST_SHARE = 0.1
 """A face of which less than this lies in the frame is left alone."""
@@ -70,16 +74,28 @@ class MeshSwapper:
         self._hair = _hair_region(source.space(LIGHT_SIDE))
         self._folds: dict[tuple[float, float], FoldTransfer] = {}
 
-    def plan(self, frames: Frames, faces: Faces) -> list[list[Paint]]:
-        """What will be painted into each of the frames; reads them, changes nothing."""
+    def plan(
+        self, frames: Frames, faces: Faces, covers: Sequence[Sequence[F32]] = ()
+    ) -> list[list[Paint]]:
+        """What will be painted into each of the frames; reads them, changes nothing.
+
+        Args:
+            frames: the next n frames of the clip.
+            faces: to be painted over.
+            covers: n lists of polygons (k, 2), luma pixels, that lie before the faces: hands. They
+                are neither painted nor taken for skin.
+        """
         plans: list[list[Paint]] = [[] for _ in range(len(frames))]
         for row in range(len(faces)):
             i, track = int(faces.frame[row]), int(faces.track[row])
             if faces.fresh[row]:
                 self._memory.pop(track, None)
-            look = self._look(frames, i, faces.mesh[row], self._memory.get(track))
+            mesh = faces.mesh[row]
+            before = _before_face(covers[i], mesh) if covers else []
+            look = self._look(frames, i, mesh, self._memory.get(track), before)
             if look is not None:
-                plans[i].append(self._plan_face(frames, i, faces.mesh[row], track, look))
+                paint = self._plan_face(frames, i, mesh, track, look)
+                plans[i].append(replace(paint, covers=tuple(before)))
         now = frames.seconds(len(frames) - 1)
         self._memory = {t: m for t, m in self._memory.items() if now - m.seen_s < SHAPE_TIME_S}
         return plans
@@ -89,7 +105,14 @@ class MeshSwapper:
         for paint in sorted(paints, key=lambda p: p.face_px):
             paint_face(self._source, frames, i, paint)
 
-    def _look(self, frames: Frames, i: int, mesh: F32, memory: FaceMemory | None) -> _Look | None:
+    def _look(
+        self,
+        frames: Frames,
+        i: int,
+        mesh: F32,
+        memory: FaceMemory | None,
+        covers: Sequence[F32],
+    ) -> _Look | None:
         """Read a face; None where too little of it lies in the frame.
 
         What covered it in the frame before must not be taken for light; in a first frame glasses
@@ -103,6 +126,7 @@ class MeshSwapper:
         seen = in_frame(space.places(mesh[:, :2]), frames.width, frames.height)
         if seen.sum() < SMALLEST_SHARE * space.inside.sum():
             return None
+        seen = seen * _uncovered(space, mesh, covers)
         at = source.space(GLASSES_SIDE).places(mesh[:, :2])
         fine = unroll(frames.planes[i], frames.format, colour, at, face_px)
         facing = source.mesh.facing(mesh)
@@ -211,6 +235,23 @@ class MeshSwapper:
         move = np.clip(move, -LARGEST_MOVE_CM, LARGEST_MOVE_CM)
         scale, rotation, _ = source.mesh.pose(mesh)
         return np.asarray((scale * (move @ rotation.T))[:, :2], np.float32)
+
+
+def _before_face(polygons: Sequence[F32], mesh: F32) -> list[F32]:
+    """Those that may lie before the face: whose box meets the face's."""
+    low, high = mesh[:, :2].min(0), mesh[:, :2].max(0)
+    return [p for p in polygons if (p.max(0) > low).all() and (p.min(0) < high).all()]
+
+
+def _uncovered(space: TextureSpace, mesh: F32, polygons: Sequence[F32]) -> F32:
+    """(n, n) float32, 0 where one of the polygons lies before the face, else 1."""
+    if not polygons:
+        return np.ones((space.side, space.side), np.float32)
+    low, high = mesh[:, :2].min(0), mesh[:, :2].max(0)
+    zoom = np.float32(COVER_SIDE / float((high - low).max()))
+    picture = cpu.polygons((COVER_SIDE, COVER_SIDE), [((p - low) * zoom, 255) for p in polygons])
+    x, y = space.places(((mesh[:, :2] - low) * zoom).astype(np.float32))
+    return np.asarray(1 - cpu.read_at(picture, x, y) / np.float32(255), np.float32)
 
 
 def _hair_region(space: TextureSpace) -> F32:
