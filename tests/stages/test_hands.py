@@ -293,3 +293,13 @@ def test_a_jump_ends_a_hand(scale: float, shift: float, follows: bool):
     tracker = tracker_of(palm, hand)
     assert len(tracker(frames_of([0]), faces_of([0]))[0]) == 1
     assert bool(tracker(frames_of([1]), faces_of([0]))[0]) == follows
+
+
+def test_a_known_hand_may_be_less_sure_than_a_new_one():
+    palm, hand = palm_net(range(99)), hand_net(range(99))
+    sure = hand.answer
+    hand.answer = lambda n: sure(n) | {"presence": np.full(1, 0.9 if n == 0 else 0.4, np.float32)}
+    tracker = tracker_of(palm, hand)
+    assert len(tracker(frames_of([0]), faces_of([0]))[0]) == 1
+    assert len(tracker(frames_of([1]), faces_of([0]))[0]) == 1
+    assert tracker_of(palm, hand)(frames_of([1]), faces_of([0])) == [[]]

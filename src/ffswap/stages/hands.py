@@ -33,6 +33,9 @@ PALM_IOU = 0.3
 PRESENCE = 0.5
 """Least confidence of a hand, 0 to 1. Source: MediaPipe's hand_landmark_cpu."""
 
+KEEP_PRESENCE = 0.3
+"""The same for a hand that is followed: one that is known may be less sure for a moment."""
+
 FIRST_PRESENCE = 0.15
 """The same for the first look, in the palm's region: a blurred hand there is often sure only in its
 own region (0.33, then 0.96, for example)."""
@@ -341,7 +344,7 @@ def _continues(old: Hand, new: Hand) -> bool:
     step = float(np.linalg.norm(palm_centre(new.points) - palm_centre(old.points)))
     growth = roi_from_hand(new.points).size / roi_from_hand(old.points).size
     return (
-        new.score >= PRESENCE
+        new.score >= KEEP_PRESENCE
         and step < LARGEST_STEP * size
         and 1 / LARGEST_GROWTH < growth < LARGEST_GROWTH
     )
