@@ -17,7 +17,7 @@ import numpy as np
 
 from ...carriers import F32, Faces, Frames
 from ...geometry import face_mesh as fm
-from ...geometry.face_mesh import smoothstep
+from ...geometry.face_mesh import Pose, smoothstep
 from ...ops import cpu
 from ...options import MeshSwapOptions
 from .expression import FoldTransfer
@@ -54,6 +54,7 @@ class _Look:
 
     appearance: Appearance
     facing: F32
+    pose: Pose
     shape: F32
     fine: F32
     face_px: float
@@ -141,7 +142,8 @@ class MeshSwapper:
             if worn.any():
                 seen = seen * (1 - cpu.resize(worn, LIGHT_SIDE, LIGHT_SIDE))
                 appearance = read_appearance(space, own, ycc, facing, seen)
-        return _Look(appearance, facing, source.mesh.to_canonical(mesh), fine, face_px)
+        pose = source.mesh.pose(mesh)
+        return _Look(appearance, facing, pose, source.mesh.to_canonical(mesh, pose), fine, face_px)
 
     def _plan_face(self, frames: Frames, i: int, mesh: F32, track: int, look: _Look) -> Paint:
         colour, now = frames.colour, frames.seconds(i)
@@ -163,9 +165,11 @@ class MeshSwapper:
         light[..., 0] += folds(detail, memory.contrast, memory.folds)
         turned = smoothstep(self._source.space(LIGHT_SIDE).spread(look.facing), *FACING)
         opacity = cpu.resize(turned.astype(np.float32), GLASSES_SIDE, GLASSES_SIDE)
+        shift = self._shift(memory.shape, look.pose)
         return Paint(
             mesh=mesh,
-            shift=self._shift(memory.shape, mesh),
+            shift=shift,
+            field=self._source.space(LIGHT_SIDE).spread(shift),
             face_px=look.face_px,
             light=light,
             opacity=opacity * (1 - memory.cover),
@@ -228,12 +232,12 @@ class MeshSwapper:
         wanted = min(memory.sharpness / memory.contrast * 1.1, own[0])
         return float(np.interp(-wanted, [-v for v in own], SHARPNESS_SIGMAS))
 
-    def _shift(self, mean_shape: F32, mesh: F32) -> F32:
+    def _shift(self, mean_shape: F32, pose: Pose) -> F32:
         """(468, 2) pixels by which the source's proportions move the target's vertices."""
         source = self._source
         move = source.mesh.smooth_shape(source.shape - mean_shape) * self._options.shape
         move = np.clip(move, -LARGEST_MOVE_CM, LARGEST_MOVE_CM)
-        scale, rotation, _ = source.mesh.pose(mesh)
+        scale, rotation, _ = pose
         return np.asarray((scale * (move @ rotation.T))[:, :2], np.float32)
 
 
