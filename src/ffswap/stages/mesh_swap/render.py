@@ -53,6 +53,7 @@ class Paint:
         opacity: (128, 128) float32, 0..1, what is visible of the face and not covered.
         contrast: of the source's features.
         saturation: of the source's colour.
+        folds: how much of the source's folds is left out, 0..1: `light` has the target's.
         sigma: blur that brings the source to the target's sharpness, texels of a 256 texture.
         lids: how far the right and the left eye keep the target's lids, 0..1.
         covers: polygons (k, 2) float32, pixels, that lie before the face and stay as they are.
@@ -66,6 +67,7 @@ class Paint:
     opacity: F32
     contrast: float
     saturation: float
+    folds: float
     sigma: float
     lids: tuple[float, float] = (1.0, 1.0)
     covers: tuple[F32, ...] = ()
@@ -157,7 +159,7 @@ class _Texture:
         self, source: MeshSource, paint: Paint, side: int, fmt: PixelFormat, colour: Colour
     ) -> None:
         own = source.texture(side, colour.kr, colour.kb)
-        detail = np.ascontiguousarray(own.detail[..., 0])
+        detail = own.detail[..., 0] - np.float32(paint.folds) * own.folds[..., 0]
         sigma = paint.sigma * side / 256
         if sigma > 0.35:
             detail = cpu.blur(detail, sigma)
@@ -172,7 +174,8 @@ class _Texture:
         self.chroma = []
         for k in (1, 2):
             light = cpu.resize(np.ascontiguousarray(paint.light[..., k]), chroma_side, chroma_side)
-            light += np.float32(paint.saturation) * half.detail[..., k]
+            own_colour = half.detail[..., k] - np.float32(paint.folds) * half.folds[..., k]
+            light += np.float32(paint.saturation) * own_colour
             self.chroma.append(_codes(light, offset, span, top, fmt))
         self.alpha = own.mask * cpu.resize(paint.opacity, side, side)
 

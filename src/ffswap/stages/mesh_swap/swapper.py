@@ -20,7 +20,7 @@ from ...geometry import face_mesh as fm
 from ...geometry.face_mesh import Pose, smoothstep
 from ...ops import cpu
 from ...options import MeshSwapOptions
-from .expression import FoldTransfer
+from .expression import fold_region, fold_share, target_folds
 from .glasses import GLASSES_SIDE, Glasses
 from .light import Appearance, in_frame, read_appearance, read_sharpness, unroll
 from .memory import SHAPE_TIME_S, FaceMemory
@@ -73,7 +73,7 @@ class MeshSwapper:
         self._memory: dict[int, FaceMemory] = {}
         self._glasses = Glasses(source.space(GLASSES_SIDE))
         self._hair = _hair_region(source.space(LIGHT_SIDE))
-        self._folds: dict[tuple[float, float], FoldTransfer] = {}
+        self._fold_region = fold_region(source.space(LIGHT_SIDE))
 
     def plan(
         self, frames: Frames, faces: Faces, covers: Sequence[Sequence[F32]] = ()
@@ -147,8 +147,7 @@ class MeshSwapper:
 
     def _plan_face(self, frames: Frames, i: int, mesh: F32, track: int, look: _Look) -> Paint:
         colour, now = frames.colour, frames.seconds(i)
-        folds = self._fold_transfer(colour.kr, colour.kb)
-        share = folds.share(look.shape)
+        share = fold_share(self._source.shape, look.shape)
         memory = self._memory.get(track)
         if memory is None:
             memory = self._remember(frames, i, mesh, look, share)
@@ -162,7 +161,7 @@ class MeshSwapper:
         memory.follow_cover(now, cover)
         light = memory.light.copy()
         detail = np.ascontiguousarray(look.appearance.detail[..., 0])
-        light[..., 0] += folds(detail, memory.contrast, memory.folds)
+        light[..., 0] += np.float32(memory.folds) * target_folds(detail, self._fold_region)
         turned = smoothstep(self._source.space(LIGHT_SIDE).spread(look.facing), *FACING)
         opacity = cpu.resize(turned.astype(np.float32), GLASSES_SIDE, GLASSES_SIDE)
         shift = self._shift(memory.shape, look.pose)
@@ -175,6 +174,7 @@ class MeshSwapper:
             opacity=opacity * (1 - memory.cover),
             contrast=memory.contrast,
             saturation=memory.saturation,
+            folds=memory.folds,
             sigma=self._sigma(memory, colour.kr, colour.kb),
         )
 
@@ -218,13 +218,6 @@ class MeshSwapper:
             worn = self._glasses.cover(look.appearance.fine_detail(look.fine))
             cover = np.maximum(cover, np.float32(memory.glasses) * worn)
         return np.asarray(np.clip(cover, 0, 1), np.float32)
-
-    def _fold_transfer(self, kr: float, kb: float) -> FoldTransfer:
-        if (kr, kb) not in self._folds:
-            texture = self._source.texture(LIGHT_SIDE, kr, kb)
-            detail = np.ascontiguousarray(texture.detail[..., 0])
-            self._folds[kr, kb] = FoldTransfer(texture.space, detail, self._source.shape)
-        return self._folds[kr, kb]
 
     def _sigma(self, memory: FaceMemory, kr: float, kb: float) -> float:
         """Blur, in texels of `SHARPNESS_SIDE`, that makes the source as soft as the target."""
