@@ -19,6 +19,7 @@ def clip(tmp_path: Path) -> Callable[..., Path]:
     """Make a clip in the test's own folder: ``clip("name.mp4", frames=10)``."""
 
     def make(name: str, **recipe: Any) -> Path:
-        return Clip(tmp_path / name, **recipe).make()
+        path: Path = Clip(tmp_path / name, **recipe).make()
+        return path
 
     return make

@@ -19,13 +19,15 @@ ROTATIONS = {  # degrees clockwise that a player turns the picture -> display ma
 }
 
 
+def samples(plane: Any) -> Any:
+    """All bytes of a plane, padding included, writable."""
+    return np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)
+
+
 def planes(frame: Any) -> list[Any]:
     """Copies of the samples of a frame, (H, W) each, without padding."""
     dtype = np.uint8 if max(c.bits for c in frame.format.components) == 8 else np.uint16
-    return [
-        np.frombuffer(p, np.uint8).reshape(p.height, p.line_size).view(dtype)[:, : p.width].copy()
-        for p in frame.planes
-    ]
+    return [samples(p).view(dtype)[:, : p.width].copy() for p in frame.planes]
 
 
 def noise_frame(width: int, height: int, pix_fmt: str, i: int, *, noisy: bool = True) -> Any:
@@ -35,7 +37,7 @@ def noise_frame(width: int, height: int, pix_fmt: str, i: int, *, noisy: bool = 
     for n, plane in enumerate(frame.planes):
         part = frame.format.components[min(n, len(frame.format.components) - 1)]
         dtype = np.uint8 if part.bits == 8 else np.uint16
-        view = np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size).view(dtype)
+        view = samples(plane).view(dtype)
         low, high = 30 << (part.bits - 8), 200 << (part.bits - 8)
         view[...] = rng.integers(low, high, view.shape) if noisy else low * 2
         side = max(1, plane.height // 4)
@@ -165,7 +167,7 @@ class Content:
     packets: dict[int, list[bytes]]
     times: dict[int, list[Fraction]]
     kinds: dict[int, tuple[str, str]]
-    tags: tuple[int, int, int, int]
+    tags: tuple[int, ...]
     matrix: bytes | None
     sar: Fraction | None
     metadata: dict[str, str]

@@ -11,10 +11,11 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from media_clips import Clip, content, planes, same_frames
+from media_clips import Clip, content, noise_frame, planes, same_frames
 
 from ffswap.carriers import Frames
-from ffswap.media import ClipReader, ClipWriter, CopiedPackets, EncoderPlan, choose, probe
+from ffswap.media import ClipReader, ClipWriter, CopiedPackets, EncoderPlan, _trim, choose, probe
+from ffswap.media.colour import upright
 from ffswap.options import EncodeOptions, Position
 
 LOSSLESS = {"preset": "ultrafast", "qp": "0"}
@@ -415,7 +416,7 @@ def test_trimming_is_exact(
 ) -> None:  # fmt: skip
     source = clip("in" + suffix, frames=75, audio=1, options={**B_FRAMES, "g": "12"})  # fmt: skip
     target = tmp_path / "out.mp4"
-    at = {k: Position.parse(v) for k, v in (("start", start), ("end", end)) if v}
+    at: Any = {k: Position.parse(v) for k, v in (("start", start), ("end", end)) if v}
     summary, _, _ = transcode(source, target, **at)
     before, after = content(source), content(target)
     assert frame_numbers(before, after) == list(range(*want))
@@ -440,3 +441,81 @@ def test_copied_packets_come_in_small_items(clip: Any) -> None:
         sizes = [len(item) for item in reader if isinstance(item, CopiedPackets)]
     assert max(sizes) <= 64
     assert sum(sizes) > 200
+
+
+def test_chapters_are_moved_with_a_trimmed_clip(clip: Any, tmp_path: Path) -> None:
+    source = clip("in.mkv", frames=25, chapters=True)
+    transcode(source, tmp_path / "out.mkv", start=Position(frame=5), end=Position(frame=15))
+    found = content(tmp_path / "out.mkv").chapters
+    assert found == [(0, "one"), (Fraction(1, 5), "two")]
+    transcode(source, tmp_path / "late.mkv", start=Position(frame=12))
+    assert content(tmp_path / "late.mkv").chapters == [(0, "two")]
+
+
+def test_expected_frames(clip: Any) -> None:
+    for name in ("in.mp4", "in.mkv"):
+        source = clip(name, frames=25, audio=1, audio_s=3.0)
+        with ClipReader(source) as reader:
+            assert reader.expected_frames == 25
+            assert reader.shift == 0
+        with ClipReader(source, start=Position(frame=5), end=Position(frame=15)) as reader:
+            assert reader.expected_frames == 10
+            assert abs(reader.shift - Fraction(1, 5)) < Fraction(1, 40)
+
+
+def test_sound_that_jumps_back_does_not_end_the_run(clip: Any, tmp_path: Path) -> None:
+    one = clip("a.ts", frames=10, audio=1).read_bytes()
+    (tmp_path / "aa.ts").write_bytes(one + one)
+    summary, warnings, _ = transcode(tmp_path / "aa.ts", tmp_path / "out.mp4")
+    assert summary.frames == 10
+    assert any("no usable time stamp" in w for w in warnings)
+    assert len(content(tmp_path / "out.mp4").pts) == 10
+
+
+def test_grey_that_says_full_range_becomes_limited_and_says_so(clip: Any, tmp_path: Path) -> None:
+    source = clip("in.mkv", encoder="ffv1", options={}, pix_fmt="gray", frames=2, tags=(2, 2, 2, 2))
+    transcode(source, tmp_path / "out.mkv", EncoderPlan("ffv1", "yuv420p", {}))
+    before, after = content(source), content(tmp_path / "out.mkv")
+    assert after.tags[1] == 1
+    want = 16 + before.frames[0][0] / 255 * 219
+    assert np.abs(after.frames[0][0] - want).max() <= 1
+
+
+def test_frames_stored_upside_down_are_turned() -> None:
+    graph: Any = av.filter.Graph()
+    source = graph.add_buffer(width=64, height=48, format="yuv420p", time_base=Fraction(1, 25))
+    flip, sink = graph.add("vflip"), graph.add("buffersink")
+    source.link_to(flip)
+    flip.link_to(sink)
+    graph.configure()
+    frame = noise_frame(64, 48, "yuv420p", 0)
+    frame.pts = 0
+    want = [plane[::-1] for plane in planes(frame)]
+    source.push(frame)
+    turned: Any = sink.pull()
+    assert turned.planes[0].line_size < 0
+    got = upright(turned)
+    assert all(np.array_equal(a, b) for a, b in zip(planes(got), want, strict=True))
+
+
+def test_a_seek_that_lands_too_late_is_done_again(
+    clip: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = clip("in.mp4", frames=75, audio=1, options={**B_FRAMES, "g": "12"})
+    start = Position(frame=20)
+    transcode(source, tmp_path / "a.mp4", start=start)
+    monkeypatch.setattr(_trim, "_SEEK_MARGIN_S", Fraction(-1))
+    transcode(source, tmp_path / "b.mp4", start=start)
+    one, two = content(tmp_path / "a.mp4"), content(tmp_path / "b.mp4")
+    assert frame_numbers(content(source), two) == list(range(20, 75))
+    assert one.packets == two.packets
+    assert one.times == two.times
+
+
+def test_key_frames_are_the_encoders_own_choice(clip: Any, tmp_path: Path) -> None:
+    source = clip("in.mp4", frames=30, options={"preset": "ultrafast", "g": "1"}, noisy=False)
+    plan = EncoderPlan("libx264", "yuv420p", {"preset": "ultrafast", "crf": "20"})
+    transcode(source, tmp_path / "out.mp4", plan)
+    with av.open(str(tmp_path / "out.mp4")) as out:
+        keys = [p.is_keyframe for p in out.demux(video=0) if p.size]
+    assert keys == [True] + [False] * 29

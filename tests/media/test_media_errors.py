@@ -197,7 +197,7 @@ def test_backward_times_drop_the_frame(clip: Any, tmp_path: Path) -> None:
 )
 def test_range_beyond_the_clip(clip: Any, start: str | None, end: str | None) -> None:
     source = clip("in.mp4")
-    at = {k: Position.parse(v) for k, v in (("start", start), ("end", end)) if v}
+    at: Any = {k: Position.parse(v) for k, v in (("start", start), ("end", end)) if v}
     with pytest.raises(OptionError, match=r"the clip has 24 frames, 0\.960 s"):
         ClipReader(source, **at)
 
@@ -272,13 +272,17 @@ def test_output_folder(clip: Any, tmp_path: Path) -> None:
         write(source, Path("/proc/out.mp4"))  # which takes no files, not even from root
 
 
-@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
-@pytest.mark.parametrize("limit", [20_000, 200_000])
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts", ".avi"])
+@pytest.mark.parametrize("limit", [0, 20_000, 200_000, -1, -100, -20_000])
 def test_full_disk(clip: Any, tmp_path: Path, suffix: str, limit: int) -> None:
+    """A limit of 0 or more is a size in bytes; a negative one is that much less than needed."""
     source, target = clip("in.mp4", frames=60, width=128, height=96), tmp_path / ("out" + suffix)
     old = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     plan = EncoderPlan("libx264", "yuv420p", {"preset": "ultrafast", "qp": "0"})
+    if limit < 0:
+        write(source, tmp_path / ("whole" + suffix), plan=plan)
+        limit += (tmp_path / ("whole" + suffix)).stat().st_size
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limits[1]))
     try:
         with pytest.raises(OutputWriteError, match="disk full"):
@@ -325,7 +329,7 @@ def test_encoder_that_refuses_its_options(clip: Any, tmp_path: Path) -> None:
     assert leftovers(tmp_path) == []
 
 
-def test_clip_helper_really_makes_what_it_says(tmp_path: Path) -> None:
+def test_the_recipe_really_makes_what_it_says(tmp_path: Path) -> None:
     got = content(Clip(tmp_path / "a.mp4", frames=7, audio=2, subtitles=True).make())
     assert len(got.pts) == 7
     assert [k for k, _ in got.kinds.values()][:4] == ["video", "audio", "audio", "subtitle"]

@@ -225,7 +225,7 @@ def test_hdr_metadata_goes_through(clip: Any, tmp_path: Path) -> None:
     info = probe(source)
     assert info.mastering is not None
     assert info.mastering.content_light == (1000, 400)
-    assert info.mastering.luminance == (Fraction(1, 200), 1000)
+    assert info.mastering.luminance == (Fraction(1, 200), Fraction(1000))
     for encoder in ("libx265", "libx264", "libsvtav1"):
         target = tmp_path / f"{encoder}.mkv"
         with ClipReader(source) as reader:

@@ -29,7 +29,8 @@ class Window:
         seek: pts to seek to, or None.
         start_s: `start` in seconds.
         end_s: `end` in seconds.
-        only_video: other streams are not read.
+        shift_s: by how much the output is earlier than the input, so that it begins at 0.
+        frames: how many frames are kept, or None where nothing is trimmed.
     """
 
     start: int | None = None
@@ -37,7 +38,8 @@ class Window:
     seek: int | None = None
     start_s: Fraction | None = None
     end_s: Fraction | None = None
-    only_video: bool = False
+    shift_s: Fraction = Fraction(0)
+    frames: int | None = None
 
     @property
     def trims(self) -> bool:
@@ -82,6 +84,8 @@ def resolve(info: ClipInfo, start: Position | None, end: Position | None) -> Win
         seek=seek,
         start_s=None if first_pts is None else first_pts * base,
         end_s=None if end_pts is None else end_pts * base,
+        shift_s=begin * base,
+        frames=sum(begin <= t < (stop if end_pts is None else end_pts) for t in times),
     )
 
 

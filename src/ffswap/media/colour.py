@@ -21,6 +21,7 @@ __all__ = [
     "matrix_code",
     "pixel_format",
     "planes_of",
+    "redefines_colour",
     "replacement_format",
     "upright",
 ]
@@ -168,7 +169,7 @@ def colour_of(frame: VideoFrame, *, working: PixelFormat) -> Colour:
     if weights is None:
         weights = _LUMA_WEIGHTS[MATRIX_BT709 if frame.height >= _HD_ROWS else _MATRIX_BT601]
     full = int(frame.color_range) == RANGE_FULL or working.name.startswith("yuvj")
-    if len(frame.format.components) == 1:
+    if redefines_colour(frame.format.name):
         full = False
     return Colour(kr=weights[0], kb=weights[1], full_range=full, transfer=transfer, guessed=guessed)
 
@@ -179,6 +180,15 @@ def matrix_code(colour: Colour) -> int:
         if weights == (colour.kr, colour.kb):
             return _MATRIX_BT601 if code == 5 else code
     return MATRIX_BT709
+
+
+def redefines_colour(name: str) -> bool:
+    """Do frames of this format get a new matrix or range when they are converted?
+
+    True for RGB, palettes and grey, which swscale takes for full range and gives as limited.
+    """
+    pixels = av.VideoFormat(name)
+    return _is_rgb(pixels) or len(pixels.components) == 1
 
 
 def _is_rgb(pixels: av.VideoFormat) -> bool:
@@ -197,7 +207,7 @@ def convert(frame: VideoFrame, target: str, colour: Colour) -> VideoFrame:
         A new frame whose colour tags say what `colour` says (the same frame if nothing changes).
     """
     wanted = RANGE_FULL if colour.full_range else RANGE_LIMITED
-    foreign = _is_rgb(frame.format) or len(frame.format.components) == 1
+    foreign = redefines_colour(frame.format.name)
     source_range = RANGE_FULL if foreign else wanted
     result = frame.reformat(
         format=target,

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from types import TracebackType
-from typing import TypeAlias
 
 import av
 import numpy as np
 from av.packet import Packet
-from av.stream import Disposition, Stream
+from av.stream import Disposition
 from av.video.frame import VideoFrame
 
 from ..carriers import Frames
 from ..errors import InternalError, MediaError, OptionError
 from ..options import Position
+from ._clock import AnyPacket, Clock
 from ._files import PathLike, fraction, open_input
 from ._integrity import Tally, is_cut_short, missing_frames
 from ._trim import resolve
 from .colour import colour_of, convert, pixel_format, planes_of, upright
-from .probe import MAX_FAILED_PACKETS, ClipInfo, probe, tagged_duration, video_stream
+from .probe import MAX_FAILED_PACKETS, probe, tagged_duration, video_stream
 
 __all__ = ["MAX_FAILED_PACKETS", "ClipReader", "CopiedPackets", "ReadSummary"]
 
@@ -33,8 +32,6 @@ _MAX_COPIED = 64
 # After the end of a trimmed range, how much further the file is read for packets of the range
 # that are stored late.
 _INTERLEAVE_S = 10
-
-AnyPacket: TypeAlias = "Packet[Stream]"
 
 
 @dataclass(frozen=True)
@@ -73,30 +70,6 @@ class _SeekTooFarError(Exception):
     """The first frame after a seek comes after the one that was sought."""
 
 
-class _Clock:
-    """Gives frames without a pts one: the packets' dts in order, or else the rate."""
-
-    def __init__(self, info: ClipInfo) -> None:
-        step = 1 / (info.rate or Fraction(25)) / info.time_base
-        self._step = max(1, round(step))
-        self._has_pts = info.has_pts
-        self._dts: list[int] = []
-        self.last: int | None = None
-
-    def packet(self, packet: AnyPacket) -> None:
-        if packet.dts is not None and (packet.pts is None or not self._has_pts):
-            heapq.heappush(self._dts, packet.dts)
-
-    def stamp(self, frame: VideoFrame) -> int:
-        """The pts of a frame, not yet checked for order."""
-        oldest = heapq.heappop(self._dts) if self._dts else None
-        if frame.pts is not None and self._has_pts:
-            return frame.pts
-        if oldest is not None:
-            return oldest
-        return 0 if self.last is None else self.last + self._step
-
-
 class ClipReader:
     """Reads a clip once, from its first kept frame to its last. Use it as a context manager.
 
@@ -129,7 +102,6 @@ class ClipReader:
         if batch_frames < 1:
             raise OptionError(f"batch_frames is {batch_frames}; allowed: 1 or more")
         self.info = probe(path)
-        self.shift = Fraction(0)
         self._threads = threads or 0
         self._batch = batch_frames
         self.window = resolve(self.info, start, end)
@@ -147,7 +119,7 @@ class ClipReader:
         self.stream.thread_type = "AUTO"
         self.stream.codec_context.thread_count = self._threads
         self._tally = Tally(rate=self.info.rate)
-        self._clock = _Clock(self.info)
+        self._clock = Clock(self.info)
         self._video_done = False
 
     def __enter__(self) -> ClipReader:
@@ -164,6 +136,21 @@ class ClipReader:
     def close(self) -> None:
         """Close the file. Packets that were handed out are no longer valid."""
         self.container.close()
+
+    @property
+    def shift(self) -> Fraction:
+        """Seconds by which a trimmed clip is moved to begin at 0; 0 where nothing is trimmed."""
+        return self.window.shift_s
+
+    @property
+    def expected_frames(self) -> int | None:
+        """How many frames are likely to come: exact when trimmed, else as the headers say."""
+        if self.window.frames is not None:
+            return self.window.frames
+        info = self.info
+        if info.declared_frames is None and info.duration_s and info.rate:
+            return max(1, round(Fraction(info.duration_s) * info.rate))
+        return info.declared_frames
 
     @property
     def summary(self) -> ReadSummary:
@@ -197,9 +184,9 @@ class ClipReader:
                 copied.append(found)
             else:
                 batch.append(found)
-            # before the first frame the shift of a trimmed clip is not known
-            known = self._frames > 0
-            if copied and known and (len(copied) >= _MAX_COPIED or len(batch) >= self._batch):
+            # a seek that went too far is found out at the first frame, and done again
+            sure = self._frames > 0 or not seek
+            if copied and sure and (len(copied) >= _MAX_COPIED or len(batch) >= self._batch):
                 yield CopiedPackets(copied)
                 copied = []
             if len(batch) >= self._batch:
@@ -212,8 +199,6 @@ class ClipReader:
 
     def _demux(self, *, seek: bool) -> Iterator[AnyPacket | tuple[VideoFrame, int]]:
         streams = [s for s in self.container.streams if s.type != "attachment"]
-        if self.window.only_video:
-            streams = [self.stream]
         packets = self.container.demux(*streams)
         while True:
             try:
@@ -302,8 +287,6 @@ class ClipReader:
             return
         if window.start is not None and pts < window.start:
             return
-        if window.trims and not self._frames:
-            self.shift = pts * self.info.time_base
         self._damaged += bool(frame.is_corrupt)
         ready = self._prepare(frame)
         self._frames += 1

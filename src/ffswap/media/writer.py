@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
@@ -18,19 +17,15 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from ..carriers import Frames
-from ..errors import EncoderError, FfswapError, InternalError, OutputError, OutputWriteError
+from ..errors import EncoderError, InternalError, OutputWriteError
 from ._files import PathLike, PendingFile, fraction, write_error
-from .colour import RANGE_FULL, RANGE_LIMITED, convert, matrix_code, planes_of
+from ._remux import error_text, kept_tags, moved_chapters, refuse_same
+from .colour import RANGE_FULL, RANGE_LIMITED, convert, matrix_code, planes_of, redefines_colour
 from .encoders import EncoderPlan, container_of
 from .probe import stream_info
 from .reader import ClipReader, CopiedPackets
 
 __all__ = ["ClipWriter"]
-
-# Tags that describe the old file and that the muxer writes anew.
-_OWN_TAGS = frozenset(
-    {"compatible_brands", "duration", "encoder", "major_brand", "minor_version", "vendor_id"}
-)
 
 # The pseudo codecs of tracks that the mov muxer makes itself, from chapters and from a tag.
 _REMADE_CODECS = frozenset({"bin_data", "tmcd"})
@@ -81,7 +76,7 @@ class ClipWriter:
         threads: int | None = None,
     ) -> None:
         self._form = container_of(path)
-        _refuse_same(Path(path), reader.info.path)
+        refuse_same(Path(path), reader.info.path)
         self._reader, self._plan = reader, plan
         self._file = PendingFile(path, overwrite=overwrite)
         self._output: OutputContainer | None = None
@@ -193,8 +188,8 @@ class ClipWriter:
         for stream in source.streams:
             if stream.index != self._reader.info.video_index:
                 self._add_copy(self._output, stream)
-        self._output.metadata.update(_kept_tags(source.metadata))
-        self._output.set_chapters(self._chapters())
+        self._output.metadata.update(kept_tags(source.metadata))
+        self._output.set_chapters(moved_chapters(source, self._reader.window))
         try:
             self._output.start_encoding()
         except (av.FFmpegError, ValueError) as error:
@@ -202,18 +197,9 @@ class ClipWriter:
                 raise write_error(error, file.path) from error
             raise EncoderError(
                 f"{self._plan.name} or the {self._form.format} format refuses this clip: "
-                f"{_text(error)}",
+                f"{error_text(error)}",
                 file=file.path, stage="encode",
             ) from error  # fmt: skip
-
-    def _chapters(self) -> list[Any]:
-        chapters: list[Any] = list(self._reader.container.chapters())
-        window = self._reader.window
-        if not window.trims:
-            return chapters
-        if chapters:
-            self._warnings.append("chapters are not kept when the clip is trimmed")
-        return []
 
     def _time_base(self) -> Fraction:
         info = self._reader.info
@@ -233,7 +219,7 @@ class ClipWriter:
         try:
             stream = output.add_stream(plan.name, rate=info.rate or 25, options=options)
         except (av.FFmpegError, ValueError) as error:
-            raise EncoderError(f"{plan.name}: {_text(error)}", stage="encode") from error
+            raise EncoderError(f"{plan.name}: {error_text(error)}", stage="encode") from error
         if not isinstance(stream, VideoStream):
             raise EncoderError(f"{plan.name} does not encode video", stage="encode")
         stream.width, stream.height, stream.pix_fmt = info.width, info.height, plan.pix_fmt
@@ -249,7 +235,7 @@ class ClipWriter:
         context.colorspace, context.color_range = old.colorspace, old.color_range
         if info.colour.full_range:
             context.color_range = RANGE_FULL
-        if info.carrier is None and not info.colour.guessed:
+        if redefines_colour(info.pixel_format):
             context.colorspace = matrix_code(info.colour)
             context.color_range = RANGE_FULL if info.colour.full_range else RANGE_LIMITED
         if plan.name in ("libx265", "hevc_nvenc") and self._form.format in ("mp4", "mov"):
@@ -257,7 +243,7 @@ class ClipWriter:
         matrix = info.matrix
         if matrix is not None:
             stream.set_display_matrix(matrix)
-        stream.metadata.update(_kept_tags(source.metadata))
+        stream.metadata.update(kept_tags(source.metadata))
         stream.disposition = source.disposition
         return stream
 
@@ -278,7 +264,7 @@ class ClipWriter:
             suffix = self._file.path.suffix
             self._warnings.append(f"{label} is left out: {suffix} files cannot hold it")
             return
-        copy.metadata.update(_kept_tags(stream.metadata))
+        copy.metadata.update(kept_tags(stream.metadata))
         copy.disposition = stream.disposition
         self._streams[stream.index] = copy
 
@@ -329,7 +315,7 @@ class ClipWriter:
             return self._video.encode(frame)
         except (av.FFmpegError, ValueError) as error:
             raise EncoderError(
-                f"{self._plan.name}: {_text(error)}",
+                f"{self._plan.name}: {error_text(error)}",
                 file=self._file.path, stage="encode", frame=self._written,
             ) from error  # fmt: skip
 
@@ -342,7 +328,7 @@ class ClipWriter:
             raise write_error(error, self._file.path) from error
         except ValueError as error:
             raise OutputWriteError(
-                f"could not be written ({_text(error)})", file=self._file.path, stage="write"
+                f"could not be written ({error_text(error)})", file=self._file.path, stage="write"
             ) from error
 
     # -- other streams -------------------------------------------------------------------------
@@ -383,22 +369,3 @@ class ClipWriter:
             raise write_error(error, self._file.path) from error
         except ValueError:  # the muxer refuses a time stamp; it goes on with the next packet
             self._refused += 1
-
-
-def _refuse_same(path: Path, source: Path) -> None:
-    try:
-        same = os.path.samefile(path, source)
-    except OSError:
-        return
-    if same:
-        raise OutputError("the output is the input itself", file=path, hint="name another file")
-
-
-def _kept_tags(tags: dict[str, str]) -> dict[str, str]:
-    return {key: value for key, value in tags.items() if key.lower() not in _OWN_TAGS}
-
-
-def _text(error: Exception) -> str:
-    if isinstance(error, FfswapError):
-        return error.message
-    return getattr(error, "strerror", None) or str(error)
