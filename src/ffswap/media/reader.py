@@ -121,6 +121,8 @@ class ClipReader:
         self._tally = Tally(rate=self.info.rate)
         self._clock = Clock(self.info)
         self._video_done = False
+        self._decoded = 0
+        self._torn = False  # the last packet of the video: the file ends within it
 
     def __enter__(self) -> ClipReader:
         return self
@@ -224,6 +226,7 @@ class ClipReader:
         video = packet.stream.index == self.info.video_index
         if video and (packet.size or packet.dts is not None):
             self._tally.packets += 1
+            self._torn = packet.is_corrupt
         if when is None or base is None:
             return
         end = (when + (packet.duration or 0)) * base
@@ -269,6 +272,7 @@ class ClipReader:
                 ) from error  # fmt: skip
             return
         for frame in decoded:
+            self._decoded += 1
             yield from self._accept(frame, seek=seek)
 
     def _accept(self, frame: VideoFrame, *, seek: bool) -> Iterator[tuple[VideoFrame, int]]:
@@ -334,6 +338,8 @@ class ClipReader:
         if self.window.end is None:
             cut = is_cut_short(info.path, info.container)
             self._expect(cut_short=bool(cut))
+            if cut and self._torn and self._decoded < tally.packets:
+                tally.packets -= 1
             missing = missing_frames(tally, cut)
         warnings = list(self._warnings)
         if self._read_error is not None:
