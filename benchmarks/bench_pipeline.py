@@ -4,8 +4,8 @@
 
 Speed. The end-to-end rate is held against two ceilings, all taken from the same runs:
 
-    a  slowest stage   the least of `SwapReport.stage_fps`: frames by the busy time of that stage. It is
-                       busy while the others are, too: a stage on a machine shared with the other stages.
+    a  slowest stage   the least of the rates that decode, track, paint and encode reach alone, one after
+                       the other with nothing else at work, just before each whole run.
     b  all cores       usable cores by processor seconds per frame of the whole process, all threads.
 
     ratio = end-to-end / min(a, b)
@@ -33,8 +33,9 @@ from typing import Any
 
 from benchmarks.clips import benchmark_clip
 from benchmarks.machine import describe_machine, usable_cores
+from benchmarks.stages import rates_alone
 from ffswap.options import Position, SwapOptions
-from ffswap.pipeline import swap
+from ffswap.pipeline import swap, tune_process
 from ffswap.pipeline.report import SwapReport
 from tools.material import material
 
@@ -43,6 +44,8 @@ __all__ = ["Plan", "main", "measure"]
 PORTRAIT = "astronaut.png"
 ONE_FRAME = SwapOptions(end=Position(frame=1), overwrite=True)
 WHOLE = SwapOptions(overwrite=True)
+MOST_FRAMES_ALONE = 144
+"""Frames held in memory while the stages are measured alone: 450 MB at 1080p."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +78,15 @@ class Run:
     cpu_s: float
 
 
+@dataclass(frozen=True)
+class Turn:
+    """All that is measured of one clip in one repetition: `alone` is each stage's own rate."""
+
+    one: Run
+    whole: Run
+    alone: dict[str, float]
+
+
 def _run(target: Path, folder: Path, options: SwapOptions) -> Run:
     before = time.process_time()
     report = swap(material(PORTRAIT), target, folder / "out.mp4", options=options)
@@ -85,22 +97,22 @@ def _spread(values: list[float]) -> dict[str, float]:
     return {"median": median(values), "min": min(values), "max": max(values)}
 
 
-def _summary(height: int, pairs: list[tuple[Run, Run]]) -> dict[str, Any]:
-    """Numbers of one clip from its runs, each a one-frame run and a whole one."""
-    reports = [whole.report for _, whole in pairs]
+def _summary(height: int, turns: list[Turn]) -> dict[str, Any]:
+    """Numbers of one clip from its repetitions."""
+    reports = [turn.whole.report for turn in turns]
     frame_cpu_s = [
-        max(whole.cpu_s - one.cpu_s, 1e-9) / max(whole.report.frames - one.report.frames, 1)
-        for one, whole in pairs
+        max(t.whole.cpu_s - t.one.cpu_s, 1e-9) / max(t.whole.report.frames - t.one.report.frames, 1)
+        for t in turns
     ]
-    stages = {name: _spread([r.stage_fps[name] for r in reports]) for name in reports[0].stage_fps}
-    slowest = [min(report.stage_fps.values()) for report in reports]
+    stages = {name: _spread([t.alone[name] for t in turns]) for name in turns[0].alone}
+    slowest = [min(turn.alone.values()) for turn in turns]
     cores = [usable_cores() / seconds for seconds in frame_cpu_s]
     ratios = [r.fps / min(a, b) for r, a, b in zip(reports, slowest, cores, strict=True)]
     return {
         "height_px": height,
         "frames": reports[0].frames,
         "faces": reports[0].faces,
-        "runs": len(pairs),
+        "runs": len(turns),
         "fps": _spread([report.fps for report in reports]),
         "slowest_stage_fps": _spread(slowest),
         "slowest_stage": min(stages, key=lambda name: stages[name]["median"]),
@@ -113,13 +125,14 @@ def _summary(height: int, pairs: list[tuple[Run, Run]]) -> dict[str, Any]:
 
 def _speed(plan: Plan, folder: Path) -> list[dict[str, Any]]:
     clips = {height: benchmark_clip(height, plan.loops) for height in plan.heights_px}
-    pairs: dict[int, list[tuple[Run, Run]]] = {height: [] for height in clips}
+    turns: dict[int, list[Turn]] = {height: [] for height in clips}
     for turn in range(plan.warm_up + plan.repeats):
         for height, clip in clips.items():
-            pair = _run(clip, folder, ONE_FRAME), _run(clip, folder, WHOLE)
+            alone = rates_alone(material(PORTRAIT), clip, folder, MOST_FRAMES_ALONE)
+            found = Turn(_run(clip, folder, ONE_FRAME), _run(clip, folder, WHOLE), alone)
             if turn >= plan.warm_up:
-                pairs[height].append(pair)
-    return [_summary(height, pairs[height]) for height in clips]
+                turns[height].append(found)
+    return [_summary(height, turns[height]) for height in clips]
 
 
 def _peak(loops: int, folder: Path) -> dict[str, int]:
@@ -140,6 +153,7 @@ def _print_peak(clip: Path, folder: Path) -> None:
         raise SystemExit("peak memory is not measured on Windows")
     import resource  # does not exist on Windows
 
+    tune_process()
     report = _run(clip, folder, WHOLE).report
     unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes there, else in KiB
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
@@ -181,7 +195,7 @@ def _print_tables(result: dict[str, Any]) -> None:
             f"| {_cell(row['cores_fps'], 1)} | {_cell(row['ratio'], 2)} |"
         )
     for row in result["speed"]:
-        print(f"\n{row['height_px']}p, rate of each stage by its busy time, fps:")
+        print(f"\n{row['height_px']}p, rate of each stage alone, fps:")
         for name, spread in row["stage_fps"].items():
             print(f"  {name:10} {_cell(spread, 1)}")
     print("\npeak memory of a fresh process, 360p:")
@@ -203,6 +217,7 @@ def main() -> int:
     if args.peak_of is not None:
         _print_peak(args.peak_of, args.into)
         return 0
+    tune_process()
     result = measure(QUICK if args.quick else Plan(loops=args.loops, repeats=args.repeats))
     if args.json:
         print(json.dumps(result, indent=2))

@@ -69,7 +69,7 @@ def test_an_option_reaches_the_library(swap, library, args, options):
         (["--encoder", ""], ["--encoder is empty"]),
         (["--preset", " "], ["--preset is empty"]),
         (["--quality", "-1"], ["quality", "-1", "0 to 63"]),
-        (["--quality", "99"], ["quality", "99", "0 to 63"]),
+        (["--quality", "101"], ["quality", "101", "0 to 63"]),
         (["--quality", "good"], ["ffswap swap --help"]),
         (["--threads", "0"], ["threads", "0", "1 to 256"]),
         (["--threads", "257"], ["threads", "257", "1 to 256"]),

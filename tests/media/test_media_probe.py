@@ -12,6 +12,7 @@ import av
 import numpy as np
 import pytest
 from media_clips import content
+from PIL import Image, ImageCms
 
 import ffswap.media
 from ffswap.carriers import PixelFormat
@@ -243,3 +244,16 @@ def test_hdr_metadata_goes_through(clip: Any, tmp_path: Path) -> None:
         assert float(got.primaries[0]) == pytest.approx(0.68, abs=1e-3)
     plan = choose("a.mkv", info, EncodeOptions(encoder="ffv1"))
     assert "HDR" in plan.warnings[0]
+
+
+def test_png_with_a_colour_profile_does_not_crash(tmp_path: Path) -> None:
+    # In a process of its own: what went wrong here once was a segmentation fault.
+    path = tmp_path / "profile.png"
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    Image.new("RGB", (32, 32), (200, 100, 50)).save(path, icc_profile=profile)
+    code = (
+        "import gc, sys; from ffswap.media import probe; "
+        "print(probe(sys.argv[1]).is_picture); gc.collect()"
+    )
+    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "True\n")

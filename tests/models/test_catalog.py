@@ -43,7 +43,9 @@ def test_all_is_sorted_and_complete():
 
 
 def test_names_are_those_of_the_toml():
-    assert names() == ["face_detection_full_range", "face_landmark"]
+    assert names() == [
+        *("face_detection_full_range", "face_landmark", "hand_landmark", "palm_detection")
+    ]
     assert [get(name).name for name in names()] == names()
 
 

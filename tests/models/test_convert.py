@@ -145,6 +145,81 @@ def test_prelu_pad_and_add():
     np.testing.assert_allclose(run(operators, tensors, image), rows(want), atol=1e-6)
 
 
+def test_split_prelu_is_the_same_function():
+    image = RNG.normal(size=(2, 3, 3, 4)).astype(np.float32)
+    slope = np.array([[[0.25, -2, 3, 1]]], np.float16)
+    graph = TfliteGraph(
+        (
+            *(Tensor("x", (1, 3, 3, 4)), Tensor("s16", (1, 1, 4), slope), Tensor("s", (1, 1, 4))),
+            *flattened((1, 3, 3, 4)),
+        ),
+        (
+            Operator("DEQUANTIZE", (1,), (2,)),
+            Operator("PRELU", (0, 2), (3,)),
+            Operator("RESHAPE", (3,), (4,)),
+        ),
+        *((0,), (4,)),
+    )
+    data = convert(graph, name="g", inputs={"x": "x"}, outputs={"y": "y"}, split_prelu=True)
+    assert "PRelu" not in {n.op_type for n in onnx.load_from_string(data).graph.node}
+    with OrtCpuSession(data) as session:
+        got = session.run({"x": np.ascontiguousarray(image.transpose(0, 3, 1, 2))})["y"]
+    want = rows(np.where(image < 0, image * slope, image))
+    # Two roundings of values up to 3 times as large as the input's.
+    np.testing.assert_allclose(got, want, atol=1e-6 * np.abs(image).max())
+
+
+def test_mean_fully_connected_and_logistic():
+    image = RNG.normal(size=(2, 3, 5, 4)).astype(np.float32)
+    weights = RNG.normal(size=(2, 4)).astype(np.float16)
+    bias = np.array([0.5, -1], np.float32)
+    tensors = [
+        *(Tensor("x", (1, 3, 5, 4)), Tensor("axes", (2,), np.array([1, 2], np.int32))),
+        *(Tensor("m", (1, 4)), Tensor("w16", (2, 4), weights), Tensor("w", (2, 4))),
+        *(Tensor("b", (2,), bias), Tensor("f", (1, 2)), Tensor("y", (1, 2))),
+    ]
+    operators = [
+        Operator("MEAN", (0, 1), (2,), {"keep_dims": False}),
+        Operator("DEQUANTIZE", (3,), (4,)),
+        Operator("FULLY_CONNECTED", (2, 4, 5), (6,), {"activation": "NONE"}),
+        Operator("LOGISTIC", (6,), (7,)),
+    ]
+    linear = image.mean((1, 2)) @ weights.astype(np.float32).T + bias
+    np.testing.assert_allclose(run(operators, tensors, image), 1 / (1 + np.exp(-linear)), atol=1e-6)
+
+
+def test_concatenation_of_rows():
+    image = RNG.normal(size=(2, 2, 3, 4)).astype(np.float32)
+    tensors = [
+        *(Tensor("x", (1, 2, 3, 4)), Tensor("a", (1, 6, 4)), Tensor("b", (1, 12, 2))),
+        *(Tensor("c", (1, 12, 2)), Tensor("y", (1, 24, 2))),
+    ]
+    operators = [
+        *(Operator("RESHAPE", (0,), (2,)), Operator("RESHAPE", (0,), (3,))),
+        Operator("CONCATENATION", (2, 3), (4,), {"axis": 1, "activation": "NONE"}),
+    ]
+    want = np.tile(image.reshape(2, 12, 2), (1, 2, 1))
+    np.testing.assert_array_equal(run(operators, tensors, image), want)
+
+
+@pytest.mark.parametrize(
+    ("kind", "shapes", "options", "message"),
+    [
+        ("MEAN", ((1, 2, 2, 4), (1, 1, 1, 4)), {"keep_dims": True}, "MEAN over axes"),
+        ("FULLY_CONNECTED", ((1, 2, 2, 4), (1, 4)), {"activation": "NONE"}, "FULLY_CONNECTED of"),
+        ("CONCATENATION", ((1, 2, 2, 4), (1, 2, 2, 4)), {"axis": 3}, "CONCATENATION to"),
+    ],
+)
+def test_shapes_that_are_not_known_are_refused(kind: str, shapes, options, message: str):
+    tensors = (
+        *(Tensor("x", shapes[0]), Tensor("c", (2,), np.array([1, 2], np.int32))),
+        Tensor("y", shapes[1]),
+    )
+    graph = TfliteGraph(tensors, (Operator(kind, (0, 1), (2,), options),), (0,), (2,))
+    with pytest.raises(UnsupportedError, match=message):
+        convert(graph, name="g", inputs={"x": "in"}, outputs={"y": "out"})
+
+
 @pytest.mark.parametrize(
     ("mode", "expected"),
     [

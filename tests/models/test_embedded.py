@@ -68,9 +68,14 @@ def net(request: pytest.FixtureRequest) -> Iterator[OrtCpuSession]:
         yield session
 
 
-def random_images(rows: int) -> F32:
-    """(rows, 3, 192, 192) float32 in 0 to 1."""
-    return np.random.default_rng(rows).random((rows, 3, 192, 192), np.float32)
+def random_images(rows: int, size: int = 192) -> F32:
+    """(rows, 3, size, size) float32 in 0 to 1."""
+    return np.random.default_rng(rows).random((rows, 3, size, size), np.float32)
+
+
+def side(net: OrtCpuSession) -> int:
+    """Of the net's input, pixels."""
+    return net.inputs["image"].shape[-1]
 
 
 def real_images(model: str) -> F32:
@@ -91,6 +96,8 @@ def test_interface_is_what_the_catalogue_says(net: OrtCpuSession):
     assert shapes in (
         {"boxes": (-1, 2304, 16), "scores": (-1, 2304, 1)},
         {"landmarks": (-1, 1404), "presence": (-1, 1)},
+        {"landmarks": (-1, 63), "presence": (-1, 1), "handedness": (-1, 1), "world": (-1, 63)},
+        {"boxes": (-1, 2016, 18), "scores": (-1, 2016, 1)},
     )
 
 
@@ -104,14 +111,21 @@ def test_file_is_readable_by_old_runtimes_and_keeps_float16(name: str):
     halves = {n for n, t in stored.items() if t == onnx.TensorProto.FLOAT16}
     assert set(casts.values()) == halves
     # TensorRT's parser: the kernel may be computed, the bias may not.
-    convolutions = [n for n in model.graph.node if n.op_type == "Conv"]
-    assert {n.input[1] for n in convolutions} == set(casts)
-    assert {stored[n.input[2]] for n in convolutions} == {onnx.TensorProto.FLOAT}
+    layers = [n for n in model.graph.node if n.op_type in ("Conv", "Gemm")]
+    # The convolutions that stand for PReLU have float32 kernels of one value per channel, no bias.
+    biased = [n for n in layers if len(n.input) == 3]
+    assert {n.input[1] for n in biased} == set(casts)
+    assert {stored[n.input[2]] for n in biased} == {onnx.TensorProto.FLOAT}
+    assert {stored[n.input[1]] for n in layers if n not in biased} <= {onnx.TensorProto.FLOAT}
+    assert len(embedded_bytes(get(name))) < 3e6
 
 
 def test_range_and_colour_of_the_input():
     # As MediaPipe's graphs feed the nets: RGB from -1 to 1, and from 0 to 1.
-    for name, low, high in (("face_detection_full_range", -1, 1), ("face_landmark", 0, 1)):
+    for name, low, high in (
+        ("face_detection_full_range", -1, 1), ("face_landmark", 0, 1),
+        ("palm_detection", 0, 1), ("hand_landmark", 0, 1),
+    ):  # fmt: skip
         image = get(name).image
         black, white = (
             [(v - m) / s for m, s in zip(image.mean, image.std, strict=True)] for v in (0, 255)
@@ -159,7 +173,7 @@ def test_landmarks_lie_on_the_face(portrait: str):
 
 @pytest.mark.parametrize("rows", [1, 2, 3, 4, 5])
 def test_batch_equals_rows_one_by_one(net: OrtCpuSession, rows: int):
-    images = random_images(rows)
+    images = random_images(rows, side(net))
     together = net.run({"image": images})
     for i in range(rows):
         alone = net.run({"image": images[i : i + 1]})
@@ -221,6 +235,42 @@ def test_detector_equals_the_original(kind: str):
     assert np.abs(out["scores"].reshape(scores.shape) - scores).max() < 1e-3
 
 
+def hand_images(size: int) -> F32:
+    """Noise, and both portraits: there is no hand, but there is something to compare."""
+    model = get("palm_detection" if size == 192 else "hand_landmark")
+    return np.concatenate([random_images(2, size), *(feed(model, head(n)) for n in sorted(HEADS))])
+
+
+@pytest.mark.network
+def test_palm_detector_equals_the_original():
+    from tools.embedded.regenerate import palm_tflite
+
+    images = hand_images(192)
+    boxes, scores = lite_outputs(palm_tflite(), images)
+    with OrtCpuSession(embedded_bytes(get("palm_detection"))) as session:
+        out = session.run({"image": images})
+    assert np.abs(boxes).max() > 50  # pixels
+    # Measured 2e-4 pixels and 3e-5.
+    assert np.abs(out["boxes"].reshape(boxes.shape) - boxes).max() < 2e-3
+    assert np.abs(out["scores"].reshape(scores.shape) - scores).max() < 3e-4
+
+
+@pytest.mark.network
+def test_hand_landmarker_equals_the_original():
+    from tools.embedded.regenerate import hand_tflite
+
+    images = hand_images(224)
+    originals = lite_outputs(hand_tflite(), images)
+    with OrtCpuSession(embedded_bytes(get("hand_landmark"))) as session:
+        out = session.run({"image": images})
+    assert np.ptp(out["landmarks"]) > 50  # pixels
+    # In the original's order of outputs. Measured 2e-4 pixels and 1e-6.
+    for name, want in zip(get("hand_landmark").outputs, originals, strict=True):
+        assert np.abs(out[name] - want).max() < (2e-3 if name == "landmarks" else 1e-5)
+    for name in ("presence", "handedness"):  # probabilities already
+        assert 0 <= out[name].min() <= out[name].max() <= 1
+
+
 @pytest.mark.network
 def test_regenerating_gives_the_committed_files(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path
@@ -228,7 +278,7 @@ def test_regenerating_gives_the_committed_files(
     from tools.embedded import regenerate
 
     assert regenerate.main([]) == 0
-    assert capsys.readouterr().out.count("same ") == 4
+    assert capsys.readouterr().out.count("same ") == 6
     # And a file that differs is noticed, left alone, and replaced only when asked.
     for path in regenerate.EMBEDDED.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
@@ -239,8 +289,8 @@ def test_regenerating_gives_the_committed_files(
     monkeypatch.setattr(regenerate, "EMBEDDED", tmp_path)
     assert regenerate.main([]) == 1
     out = capsys.readouterr().out
-    assert [line.split()[0] for line in out.splitlines()[:4]] == [
-        *("missing", "same", "same", "differs")
+    assert [line.split()[0] for line in out.splitlines()[:6]] == [
+        *("missing", "same", "same", "differs", "same", "same")
     ]
     assert changed.read_bytes() == original[:-1]
     assert regenerate.main(["--write"]) == 0

@@ -41,8 +41,9 @@ def same_padding(size: int, kernel: int, stride: int, dilation: int = 1) -> tupl
 class _Converter:
     """State of one conversion: the source graph and the ONNX parts made so far."""
 
-    def __init__(self, graph: TfliteGraph, names: Mapping[int, str]) -> None:
+    def __init__(self, graph: TfliteGraph, names: Mapping[int, str], split_prelu: bool) -> None:
         self.graph = graph
+        self.split_prelu = split_prelu
         self.names = dict(names)
         self.constants = {i: t.data for i, t in enumerate(graph.tensors) if t.data is not None}
         self.sources: dict[int, int] = {}  # dequantised constant -> its float16 source
@@ -174,8 +175,27 @@ class _Converter:
         """PRELU with one slope per channel: (1, 1, C) becomes (C, 1, 1)."""
         if self.shape(op.inputs[1])[:2] != (1, 1):
             raise UnsupportedError(f"PRELU slope of shape {self.shape(op.inputs[1])}")
+        if self.split_prelu:
+            self.prelu_as_convolutions(op)
+            return
         slope = self.vector(op.inputs[1], (-1, 1, 1))
         self.node("PRelu", [self.name(op.inputs[0]), slope], self.name(op.outputs[0]))
+
+    def prelu_as_convolutions(self, op: Operator) -> None:
+        """PRELU as a * x + (1 - a) * relu(x), both products 1 x 1 depthwise convolutions.
+
+        ONNX Runtime's PRelu on the CPU is slow and leaves the blocked layout that its convolutions
+        work in. Measured on one core with ONNX Runtime 1.32: palm detection from 9.0 to 3.6 ms.
+        """
+        x, output = self.name(op.inputs[0]), self.name(op.outputs[0])
+        slope = self.vector(op.inputs[1], (-1, 1, 1, 1))
+        rest = 1 - self.constant(op.inputs[1]).astype(np.float32).reshape(-1, 1, 1, 1)
+        shape: dict[str, Any] = {"kernel_shape": [1, 1], "group": len(rest)}
+        self.node("Relu", [x], output + "/positive")
+        added = [output + "/positive", self.initializer(output + "/rest", rest)]
+        self.node("Conv", added, output + "/added", **shape)
+        self.node("Conv", [x, slope], output + "/scaled", **shape)
+        self.node("Add", [output + "/added", output + "/scaled"], output)
 
     def pad(self, op: Operator) -> None:
         """PAD with zeros: rows (before, after) per NHWC axis become all befores, all afters."""
@@ -213,14 +233,45 @@ class _Converter:
         shape = self.initializer(output + "/shape", np.array([0, *target[1:]], np.int64))
         self.node("Reshape", [output + "/nhwc", shape], output)
 
+    def concatenation(self, op: Operator) -> None:
+        """CONCATENATION of activations (1, rows, values), which keep their axes."""
+        if len(self.shape(op.outputs[0])) != 3 or op.options["axis"] not in (1, -2):
+            raise UnsupportedError(f"CONCATENATION to {self.shape(op.outputs[0])}")
+        self.with_activation(op, "Concat", [self.name(i) for i in op.inputs], axis=1)
+
+    def mean(self, op: Operator) -> None:
+        """MEAN over rows and columns, (1, H, W, C) to (1, C)."""
+        axes = sorted(self.constant(op.inputs[1]).reshape(-1).tolist())
+        if len(self.shape(op.inputs[0])) != 4 or axes != [1, 2] or op.options["keep_dims"]:
+            raise UnsupportedError(f"MEAN over axes {axes} to {self.shape(op.outputs[0])}")
+        output = self.name(op.outputs[0])
+        self.node("ReduceMean", [self.name(op.inputs[0])], output, axes=[2, 3], keepdims=0)
+
+    def fully_connected(self, op: Operator) -> None:
+        """FULLY_CONNECTED of (1, values); weights (outputs, values)."""
+        if len(self.shape(op.inputs[0])) != 2:
+            raise UnsupportedError(f"FULLY_CONNECTED of {self.shape(op.inputs[0])}")
+        inputs = [self.name(op.inputs[0]), self.kernel(op.inputs[1], (0, 1))]
+        if len(op.inputs) > 2 and op.inputs[2] >= 0:
+            inputs.append(self.vector(op.inputs[2], (-1,)))
+        self.with_activation(op, "Gemm", inputs, transB=1)
+
+    def logistic(self, op: Operator) -> None:
+        """LOGISTIC."""
+        self.node("Sigmoid", [self.name(op.inputs[0])], self.name(op.outputs[0]))
+
     def run(self) -> None:
         """Convert all operators in order."""
         known = {
             "ADD": self.add,
+            "CONCATENATION": self.concatenation,
             "CONV_2D": self.convolution,
             "DEPTHWISE_CONV_2D": self.convolution,
             "DEQUANTIZE": self.dequantize,
+            "FULLY_CONNECTED": self.fully_connected,
+            "LOGISTIC": self.logistic,
             "MAX_POOL_2D": self.max_pool,
+            "MEAN": self.mean,
             "PAD": self.pad,
             "PRELU": self.prelu,
             "RELU": self.relu,
@@ -234,7 +285,12 @@ class _Converter:
 
 
 def convert(
-    graph: TfliteGraph, *, name: str, inputs: Mapping[str, str], outputs: Mapping[str, str]
+    graph: TfliteGraph,
+    *,
+    name: str,
+    inputs: Mapping[str, str],
+    outputs: Mapping[str, str],
+    split_prelu: bool = False,
 ) -> bytes:
     """Convert a graph to a checked ONNX file.
 
@@ -244,6 +300,7 @@ def convert(
         inputs: the source's name of every input, to its name in the ONNX graph.
         outputs: the same for the outputs; they are written in this order. An output of shape
             (1, 1, 1, C) becomes (N, C).
+        split_prelu: write PRELU as convolutions, which is faster on the CPU.
 
     Returns:
         The ONNX file: float32 inputs (N, C, H, W) and outputs, opset `OPSET`, IR `IR_VERSION`.
@@ -258,7 +315,7 @@ def convert(
     flat = {n: len(graph.tensors[found[n]].shape) == 4 for n in outputs}
     renamed = {found[n]: new for n, new in inputs.items()}
     renamed |= {found[n]: new + "/nchw" * flat[n] for n, new in outputs.items()}
-    converter = _Converter(graph, renamed)
+    converter = _Converter(graph, renamed, split_prelu)
     converter.run()
 
     results = []

@@ -21,7 +21,16 @@ from .mesh import asset, npz_bytes, parse_geometry
 from .packages import DETECTION, FACE_MESH, MEDIAPIPE, Package, fetch
 from .tflite_graph import read_tflite
 
-__all__ = ["CACHE", "EMBEDDED", "detection_tflite", "landmark_tflite", "main", "regenerate"]
+__all__ = [
+    "CACHE",
+    "EMBEDDED",
+    "detection_tflite",
+    "hand_tflite",
+    "landmark_tflite",
+    "main",
+    "palm_tflite",
+    "regenerate",
+]
 
 ROOT = Path(__file__).resolve().parents[2]
 EMBEDDED = ROOT / "src" / "ffswap" / "models" / "embedded"
@@ -51,6 +60,18 @@ def landmark_tflite(cache: Path = CACHE) -> bytes:
     return _wheel_member(MEDIAPIPE, "mediapipe/modules/face_landmark/face_landmark.tflite", cache)
 
 
+def palm_tflite(cache: Path = CACHE) -> bytes:
+    """The original of ``palm_detection.onnx`` (the lite one)."""
+    member = "mediapipe/modules/palm_detection/palm_detection_lite.tflite"
+    return _wheel_member(MEDIAPIPE, member, cache)
+
+
+def hand_tflite(cache: Path = CACHE) -> bytes:
+    """The original of ``hand_landmark.onnx`` (the lite one)."""
+    member = "mediapipe/modules/hand_landmark/hand_landmark_lite.tflite"
+    return _wheel_member(MEDIAPIPE, member, cache)
+
+
 def _detection(cache: Path) -> bytes:
     return convert(
         read_tflite(detection_tflite(cache)),
@@ -66,6 +87,31 @@ def _landmark(cache: Path) -> bytes:
         name="face_landmark",
         inputs={"input_1": "image"},
         outputs={"conv2d_21": "landmarks", "conv2d_31": "presence"},
+        split_prelu=True,
+    )
+
+
+def _palm(cache: Path) -> bytes:
+    return convert(
+        read_tflite(palm_tflite(cache)),
+        name="palm_detection",
+        inputs={"input_1": "image"},
+        outputs={"Identity": "boxes", "Identity_1": "scores"},
+        split_prelu=True,
+    )
+
+
+def _hand(cache: Path) -> bytes:
+    return convert(
+        read_tflite(hand_tflite(cache)),
+        name="hand_landmark",
+        inputs={"input_1": "image"},
+        outputs={
+            "Identity": "landmarks",
+            "Identity_1": "presence",
+            "Identity_2": "handedness",
+            "Identity_3": "world",
+        },
     )
 
 
@@ -94,6 +140,8 @@ def regenerate(cache: Path = CACHE) -> dict[str, bytes]:
         "canonical_face_mesh.npz": _mesh(cache),
         "face_detection_full_range.onnx": _detection(cache),
         "face_landmark.onnx": _landmark(cache),
+        "hand_landmark.onnx": _hand(cache),
+        "palm_detection.onnx": _palm(cache),
     }
 
 

@@ -53,7 +53,8 @@ class Operator:
         inputs: indices of tensors; -1 where an optional input is absent.
         outputs: indices of tensors.
         options: ``padding`` and ``activation`` as names, ``stride``, ``dilation`` and ``kernel``
-            as (height, width), ``align_corners`` and ``half_pixel``; only those that apply.
+            as (height, width), ``align_corners``, ``half_pixel`` and ``keep_dims``, and ``axis`` as in
+            the file; only those that apply.
     """
 
     kind: str
@@ -121,6 +122,15 @@ def _read_options(operator: Any, kind: str) -> dict[str, Any]:
             found["dilation"] = (options.DilationHFactor(), options.DilationWFactor())
     elif kind == "ADD":
         options = view(tflite.AddOptions)
+    elif kind == "CONCATENATION":
+        options = view(tflite.ConcatenationOptions)
+        found["axis"] = options.Axis()
+    elif kind == "FULLY_CONNECTED":
+        options = view(tflite.FullyConnectedOptions)
+        if options.WeightsFormat() != tflite.FullyConnectedOptionsWeightsFormat.DEFAULT:
+            raise UnsupportedError(f"{kind}: weights in format {options.WeightsFormat()}")
+    elif kind == "MEAN":
+        return {"keep_dims": bool(view(tflite.ReducerOptions).KeepDims())}
     elif kind == "RESIZE_BILINEAR":
         options = view(tflite.ResizeBilinearOptions)
         return {

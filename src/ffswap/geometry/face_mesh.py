@@ -7,7 +7,8 @@ v downwards.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +17,13 @@ from ..carriers import F32
 
 __all__ = [
     "FaceMesh",
+    "Pose",
     "eye_openness",
     "smoothstep",
 ]
+
+Pose: TypeAlias = "tuple[float, NDArray[np.float64], NDArray[np.float64]]"
+"""A similarity: scale, rotation (3, 3), shift (3,)."""
 
 OVAL = (
     10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377,
@@ -84,7 +89,9 @@ class FaceMesh:
         """(468,) centimetres from the oval in the frontal plane."""
         self.fade = smoothstep(self.oval_distance, 0.0, OVAL_FADE_CM).astype(np.float32)
         self.fade[list(OVAL)] = 0
-        self._normal_operator = self._smoothing() @ self._gather()
+        self._triangles_at, self._neighbours = self._surroundings()
+        own = (self._neighbours < len(xyz)).sum(1, keepdims=True)
+        self._share = (1 / own).astype(np.float32)
         self._shape_weights = np.maximum(weights > 0, 0.15).astype(np.float32) + self.fade * 0.5
         self._bases = self._shape_bases()
         self._fits = [np.linalg.pinv(b * self._shape_weights[:, None]) for b in self._bases]
@@ -98,11 +105,15 @@ class FaceMesh:
     def facing(self, mesh: F32) -> F32:
         """(468,) how much each vertex faces the camera, -1 to 1 (cosine), smoothed."""
         a, b, c = (mesh[self.triangles[:, k]] for k in range(3))
-        normal = self._normal_operator @ np.cross(b - a, c - a)
+        normal = np.vstack([np.cross(b - a, c - a), np.zeros((1, 3), np.float32)])
+        normal = normal[self._triangles_at].sum(1)
+        for _ in range(NORMAL_SMOOTHING):
+            normal = np.vstack([normal, np.zeros((1, 3), np.float32)])
+            normal = normal[self._neighbours].sum(1) * self._share
         length = np.linalg.norm(normal, axis=1) + 1e-9
         return np.asarray(self.winding * normal[:, 2] / length, np.float32)
 
-    def pose(self, mesh: F32) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
+    def pose(self, mesh: F32) -> Pose:
         """The similarity from canonical space (y down) to the image: scale, (3, 3), (3,).
 
         Weighted Procrustes fit. Source: Kabsch 1976 with Umeyama's sign correction.
@@ -117,9 +128,9 @@ class FaceMesh:
         scale = float((s * np.diag(sign)).sum() / ((q * q) * w).sum())
         return scale, rotation, mean_p - scale * rotation @ mean_q
 
-    def to_canonical(self, mesh: F32) -> F32:
-        """(468, 3) the mesh with pose and size taken out, centimetres, y down."""
-        scale, rotation, shift = self.pose(mesh)
+    def to_canonical(self, mesh: F32, pose: Pose | None = None) -> F32:
+        """(468, 3) the mesh with its pose (worked out if None) taken out, centimetres, y down."""
+        scale, rotation, shift = pose or self.pose(mesh)
         return np.asarray((mesh - shift) @ rotation / scale, np.float32)
 
     def smooth_shape(self, difference: F32) -> F32:
@@ -142,21 +153,19 @@ class FaceMesh:
             best = np.minimum(best, np.linalg.norm(points - (a + t[:, None] * (b - a)), axis=1))
         return best.astype(np.float32)
 
-    def _gather(self) -> F32:
-        """(468, 898): sums over the triangles of a vertex."""
-        sums = np.zeros((len(self.xyz), len(self.triangles)), np.float32)
-        for k in range(3):
-            sums[self.triangles[:, k], np.arange(len(self.triangles))] = 1
-        return sums
+    def _surroundings(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Indices (468, most) of each vertex's triangles, and of itself and its neighbours.
 
-    def _smoothing(self) -> F32:
-        """(468, 468): the mean over a vertex and its neighbours, several times."""
-        near = np.eye(len(self.xyz), dtype=np.float64)
-        for a, b in ((0, 1), (1, 2), (2, 0)):
-            near[self.triangles[:, a], self.triangles[:, b]] = 1
-            near[self.triangles[:, b], self.triangles[:, a]] = 1
-        mean = near / near.sum(1, keepdims=True)
-        return np.linalg.matrix_power(mean, NORMAL_SMOOTHING).astype(np.float32)
+        Rows are filled up with an index one too high, where a row of zeros is appended. Tables,
+        not matrices: a matrix product this small costs more in waking BLAS's threads.
+        """
+        touching: list[set[int]] = [set() for _ in self.xyz]
+        near: list[set[int]] = [{v} for v in range(len(self.xyz))]
+        for number, corners in enumerate(self.triangles.tolist()):
+            for vertex in corners:
+                touching[vertex].add(number)
+                near[vertex].update(corners)
+        return _padded(touching, len(self.triangles)), _padded(near, len(self.xyz))
 
     def _shape_bases(self) -> tuple[F32, F32, F32]:
         """Monomials in x and y (units of half a face) that keep left and right alike."""
@@ -164,3 +173,9 @@ class FaceMesh:
         odd = np.stack([x, x * y, x * y**2, x**3, x**3 * y], 1).astype(np.float32)
         even = np.stack([np.ones_like(x), y, y**2, y**3, x**2, x**2 * y, x**4], 1)
         return odd, even.astype(np.float32), even.astype(np.float32)
+
+
+def _padded(rows: Sequence[set[int]], filler: int) -> NDArray[np.int64]:
+    """(n, most) index table of sets of different sizes."""
+    most = max(len(row) for row in rows)
+    return np.array([[*sorted(row), *[filler] * (most - len(row))] for row in rows], np.int64)

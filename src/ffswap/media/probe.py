@@ -211,6 +211,11 @@ def _rate(stream: VideoStream, *, timed: bool) -> Fraction | None:
     return (average or guessed) if timed else (guessed or average)
 
 
+# With the side data of a PNG frame that has a colour profile, PyAV 17 to 19 crash the process: once
+# it has been looked at and the frame is freed. These codecs carry none that we need.
+_NO_SIDE_DATA = frozenset({"apng", "png"})
+
+
 def _side_data(frame: VideoFrame, kind: SideData) -> bytes | None:
     # get() is right in all versions of PyAV; positions and len() disagree in 19
     try:
@@ -253,6 +258,8 @@ def _describe(
     names = container.format.name.split(",")
     duration = _duration(container, stream)
     start = frame.pts if frame.pts is not None and names[0] != "avi" else stream.start_time
+    picture = names[0] == "image2" or names[0].endswith("_pipe")
+    readable = not picture and stream.codec_context.name not in _NO_SIDE_DATA
     return ClipInfo(
         path=path,
         container=names[0],
@@ -271,9 +278,9 @@ def _describe(
         start_s=float((start or 0) * base),
         streams=tuple(stream_info(s) for s in container.streams),
         video_index=stream.index,
-        is_picture=names[0] == "image2" or names[0].endswith("_pipe"),
-        mastering=_mastering(frame),
-        matrix=display_matrix(frame),
+        is_picture=picture,
+        mastering=_mastering(frame) if readable else None,
+        matrix=display_matrix(frame) if readable else None,
         # AVI has none, and what FFmpeg makes up is wrong where there are B-frames
         has_pts=frame.pts is not None and names[0] != "avi",
         warnings=() if note is None else (note,),

@@ -11,7 +11,8 @@ from ..errors import InternalError
 __all__ = ["Colour", "ImageInput", "Kind", "Layout", "ModelSpec"]
 
 Kind = Literal[
-    "detector", "landmarker", "recogniser", "swapper", "occluder", "parser", "restorer"
+    "detector", "landmarker", "recogniser", "swapper", "occluder", "parser", "restorer",
+    "hand_detector", "hand_landmarker",
 ]  # fmt: skip
 Layout = Literal["nchw", "nhwc"]
 Colour = Literal["rgb", "bgr"]

@@ -70,7 +70,6 @@ def swap(
         KeyboardInterrupt: passed on after cleaning up.
     """
     options = options or SwapOptions()
-    started = time.perf_counter()
     device = resolve_device(options.device)
     source, target, output = Path(source), Path(target), Path(output)
     portrait = read_picture(source)
@@ -79,7 +78,7 @@ def swap(
     with open_chain(options) as chain:
         face, notes = chain.source(portrait, str(source))
         warnings = [*portrait.warnings, *notes]
-        job = _Job(chain, face, info, output, options, device, started)
+        job = _Job(chain, face, info, output, options, device)
         if info.is_picture:
             return job.picture(warnings, cancel)
         return job.clip(warnings, progress, cancel)
@@ -121,10 +120,9 @@ class _Job:
         output: Path,
         options: SwapOptions,
         device: str,
-        started: float,
     ) -> None:
         self._chain, self._face, self._info, self._output = chain, face, info, output
-        self._options, self._device, self._started = options, device, started
+        self._options, self._device = options, device
 
     def clip(
         self,
@@ -156,11 +154,12 @@ class _Job:
                 progress=progress,
                 cancel=cancel,
             )
+            begun = time.perf_counter()
             run.run()
             writer.finish()
+            seconds = time.perf_counter() - begun
             summary = reader.summary
             notes = [*warnings, *summary.warnings, *writer.warnings]
-        seconds = time.perf_counter() - self._started
         counts = swap.counts
         if counts.frames_without_face == counts.frames:
             notes.append("no face was found in the target; it is unchanged")
@@ -187,12 +186,13 @@ class _Job:
         _refuse_clip_options(options)
         target = read_picture(self._info.path)
         swap = self._chain.swap(self._face)
+        begun = time.perf_counter()
         result = _swap_picture(swap, target)
         if cancel is not None and cancel.is_set():
             raise CancelledError("the run was stopped; the output was not written")
         quality = options.encode.quality
         write_picture(self._output, result, quality=quality, overwrite=options.overwrite)
-        seconds = time.perf_counter() - self._started
+        seconds = time.perf_counter() - begun
         counts = swap.counts
         found = [*warnings, *target.warnings]
         if not counts.faces:

@@ -7,15 +7,16 @@ from contextlib import ExitStack, contextmanager
 
 import numpy as np
 
-from ..engines import OrtCpuSession
+from ..engines import OrtCpuSession, Session
 from ..errors import DeviceError, NoFaceError
 from ..geometry.face_mesh import FaceMesh
 from ..media import Picture, picture_frames
-from ..models import canonical_mesh, embedded_bytes, get
+from ..models import ModelSpec, canonical_mesh, embedded_bytes, get
 from ..options import SwapOptions
 from ..stages.choose import FaceChooser
 from ..stages.detect import Detector
 from ..stages.face_swap import FaceSwap
+from ..stages.hands import HandTracker
 from ..stages.mesh_swap import MeshSource, MeshSwapper
 from ..stages.track import FaceTracker, MeshNet, still_mesh
 
@@ -23,6 +24,8 @@ __all__ = ["Chain", "open_chain", "resolve_device"]
 
 DETECTOR = "face_detection_full_range"
 LANDMARKER = "face_landmark"
+PALM_DETECTOR = "palm_detection"
+HAND_LANDMARKER = "hand_landmark"
 SWAPPER = "mesh"
 
 
@@ -46,13 +49,20 @@ class Chain:
     Args:
         detector: finds faces.
         net: the face mesh.
+        hands: sessions and specs of the palm and the hand net; None: hands are painted over.
         options: of the run.
     """
 
     model = SWAPPER
 
-    def __init__(self, detector: Detector, net: MeshNet, options: SwapOptions) -> None:
-        self._detector, self._net, self._options = detector, net, options
+    def __init__(
+        self,
+        detector: Detector,
+        net: MeshNet,
+        hands: tuple[Session, ModelSpec, Session, ModelSpec] | None,
+        options: SwapOptions,
+    ) -> None:
+        self._detector, self._net, self._hands, self._options = detector, net, hands, options
         mesh = canonical_mesh()
         weights = np.zeros(len(mesh.vertices), np.float32)
         weights[mesh.procrustes_index] = mesh.procrustes_weight
@@ -84,17 +94,22 @@ class Chain:
         """A fresh swap, for one clip or picture."""
         tracker = FaceTracker(self._detector, self._net, self._options.track)
         swapper = MeshSwapper(source, self._options.mesh)
-        return FaceSwap(tracker, FaceChooser(self._options.faces), swapper)
+        hands = None if self._hands is None else HandTracker(*self._hands)
+        return FaceSwap(tracker, FaceChooser(self._options.faces), swapper, hands)
 
 
 @contextmanager
 def open_chain(options: SwapOptions) -> Iterator[Chain]:
     """Load what a swap with these options needs; freed at the end of the block."""
     with ExitStack() as stack:
-        sessions = []
-        for name in (DETECTOR, LANDMARKER):
+
+        def load(name: str) -> tuple[Session, ModelSpec]:
             spec = get(name)
-            session = stack.enter_context(OrtCpuSession(embedded_bytes(spec), name=name))
-            sessions.append((session, spec))
-        detector = Detector(*sessions[0], options.detect)
-        yield Chain(detector, MeshNet(*sessions[1]), options)
+            return stack.enter_context(OrtCpuSession(embedded_bytes(spec), name=name)), spec
+
+        detector = Detector(*load(DETECTOR), options.detect)
+        net = MeshNet(*load(LANDMARKER))
+        hands = None
+        if options.mesh.keep_occluders:
+            hands = (*load(PALM_DETECTOR), *load(HAND_LANDMARKER))
+        yield Chain(detector, net, hands, options)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..carriers import Frames
+from ..geometry.hand import hand_polygons
 from .choose import FaceChooser
+from .hands import HandTracker
 from .mesh_swap import MeshSwapper, Paint
 from .track import FaceTracker
 
@@ -36,10 +38,18 @@ class FaceSwap:
         tracker: follows faces.
         chooser: picks those to swap.
         swapper: paints them.
+        hands: finds what must not be painted over; None: nothing is looked for.
     """
 
-    def __init__(self, tracker: FaceTracker, chooser: FaceChooser, swapper: MeshSwapper) -> None:
+    def __init__(
+        self,
+        tracker: FaceTracker,
+        chooser: FaceChooser,
+        swapper: MeshSwapper,
+        hands: HandTracker | None = None,
+    ) -> None:
         self._tracker, self._chooser, self._swapper = tracker, chooser, swapper
+        self._hands = hands
         self.counts = FrameCounts()
 
     @property
@@ -55,7 +65,11 @@ class FaceSwap:
         counts.frames += len(frames)
         counts.frames_without_face += len(frames) - len(set(chosen.frame.tolist()))
         counts.faces += len(chosen)
-        return self._swapper.plan(frames, chosen)
+        if self._hands is None:
+            return self._swapper.plan(frames, chosen)
+        hands = self._hands(frames, chosen)
+        covers = [[p for hand in here for p in hand_polygons(hand.points)] for here in hands]
+        return self._swapper.plan(frames, chosen, covers)
 
     def paint(self, frames: Frames, plans: list[list[Paint]]) -> None:
         """Paint what `look` returned for these frames, in place."""

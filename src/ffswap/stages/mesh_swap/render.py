@@ -6,6 +6,7 @@ a frame needs is computed beforehand, in order, by `swapper`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -26,7 +27,7 @@ SMALLEST_TRIANGLE = 0.3
 NO_TEXTURE = -20.0
 """Texture coordinate where no triangle lies: outside every texture, so nothing is painted."""
 
-RASTER_STEPS = ((230, 1), (500, 2))
+RASTER_STEPS = ((130, 1), (360, 2))
 """Faces narrower than so many pixels are rastered at every so many; larger ones at every 4th."""
 
 TEXTURE_SIDES = ((110, 128), (330, 256))
@@ -46,24 +47,30 @@ class Paint:
     Attributes:
         mesh: (468, 3) float32, the target's face, pixels.
         shift: (468, 2) float32, how far the change of shape moves each vertex, pixels.
+        field: (64, 64, 2) float32, the same in texture space; 0 outside the face.
         face_px: width of the face, pixels.
         light: (64, 64, 3) float32, the target's light: log luma, Cb, Cr.
         opacity: (128, 128) float32, 0..1, what is visible of the face and not covered.
         contrast: of the source's features.
         saturation: of the source's colour.
+        folds: how much of the source's folds is left out, 0..1: `light` has the target's.
         sigma: blur that brings the source to the target's sharpness, texels of a 256 texture.
         lids: how far the right and the left eye keep the target's lids, 0..1.
+        covers: polygons (k, 2) float32, pixels, that lie before the face and stay as they are.
     """
 
     mesh: F32
     shift: F32
+    field: F32
     face_px: float
     light: F32
     opacity: F32
     contrast: float
     saturation: float
+    folds: float
     sigma: float
     lids: tuple[float, float] = (1.0, 1.0)
+    covers: tuple[F32, ...] = ()
 
     @cached_property
     def moved(self) -> F32:
@@ -114,7 +121,10 @@ def paint_face(source: MeshSource, frames: Frames, i: int, paint: Paint) -> None
     v = (raster.v[step] + 0.5) * scale - 0.5
     dx, dy = raster.dx[step] / np.float32(sx), raster.dy[step] / np.float32(sy)
     h, w = u.shape
-    alpha = cpu.resize(alpha, w, h) if (sx, sy) != (1, 1) else alpha
+    if (sx, sy) != (1, 1):
+        # Where the chroma sample's own place has no texture, its neighbours' opacity counts for
+        # nothing: it would be painted with no colour.
+        alpha = cpu.resize(alpha, w, h) * (raster.u[step] > NO_TEXTURE / 2)
     moves = (np.abs(dx) > LEAST_MOVE_PX) | (np.abs(dy) > LEAST_MOVE_PX)
     touched = ((alpha > 0) | moves).astype(np.uint8)
     top, left = rows.start // sy, columns.start // sx
@@ -149,7 +159,7 @@ class _Texture:
         self, source: MeshSource, paint: Paint, side: int, fmt: PixelFormat, colour: Colour
     ) -> None:
         own = source.texture(side, colour.kr, colour.kb)
-        detail = np.ascontiguousarray(own.detail[..., 0])
+        detail = own.detail[..., 0] - np.float32(paint.folds) * own.folds[..., 0]
         sigma = paint.sigma * side / 256
         if sigma > 0.35:
             detail = cpu.blur(detail, sigma)
@@ -164,7 +174,8 @@ class _Texture:
         self.chroma = []
         for k in (1, 2):
             light = cpu.resize(np.ascontiguousarray(paint.light[..., k]), chroma_side, chroma_side)
-            light += np.float32(paint.saturation) * half.detail[..., k]
+            own_colour = half.detail[..., k] - np.float32(paint.folds) * half.folds[..., k]
+            light += np.float32(paint.saturation) * own_colour
             self.chroma.append(_codes(light, offset, span, top, fmt))
         self.alpha = own.mask * cpu.resize(paint.opacity, side, side)
 
@@ -204,28 +215,57 @@ def _raster(
     order = np.argsort(-paint.mesh[mesh.triangles, 2].sum(1), kind="stable")
     order = order[area[order] > SMALLEST_TRIANGLE]
     ids = cpu.triangle_ids((h, w), points[mesh.triangles[order]], order + 1)
-    at = _texture_coordinates(mesh, points, ids, side, paint.shift)
+    u, v = _texture_coordinates(mesh, points, ids, side)
+    zoom = paint.field.shape[0] / side
+    at = [u, v, *_read_field(paint.field, (u + 0.5) * zoom - 0.5, (v + 0.5) * zoom - 0.5)]
     keep = 1.0 - _openings(paint, points, (h, w), step) / np.float32(255)
+    if paint.covers:
+        free = _free(paint, origin, (h, w), step)
+        keep, at = keep * free, [*at[:2], at[2] * free, at[3] * free]
     planes = [*at, keep]
-    if step > 1:
-        planes = [
-            np.ascontiguousarray(cpu.resize(p, w * step, h * step)[: shape[0], : shape[1]])
-            for p in planes
-        ]
-    return _Raster(*planes)
+    return _Raster(*(planes if step == 1 else _enlarged(planes, ids > 0, step, shape)))
+
+
+def _enlarged(
+    planes: Sequence[F32], inside: NDArray[np.bool_], step: int, shape: tuple[int, int]
+) -> list[F32]:
+    """u, v and the rest of a coarse raster, `step` times as large, cut to `shape`.
+
+    Texture coordinates are interpolated between pixels inside the face only: halfway between
+    outside and inside lies a place in the midst of the texture.
+    """
+    h, w = inside.shape
+
+    def grow(plane: F32) -> F32:
+        return np.ascontiguousarray(
+            cpu.resize(plane, w * step, h * step)[: shape[0], : shape[1]], np.float32
+        )
+
+    weight = inside.astype(np.float32)
+    share = grow(weight)
+    outside = share < 0.5
+    share = np.maximum(share, 0.5)
+    places = [grow(plane * weight) / share for plane in planes[:2]]
+    for place in places:
+        place[outside] = NO_TEXTURE
+    return [*places, *(grow(plane) for plane in planes[2:])]
+
+
+def _read_field(field: F32, u: F32, v: F32) -> list[F32]:
+    """dx and dy at texture coordinates (h, w)."""
+    return [cpu.read_at(np.ascontiguousarray(field[..., k]), u, v) for k in range(2)]
 
 
 def _texture_coordinates(
-    mesh: FaceMesh, points: F32, ids: NDArray[np.int32], side: int, shift: F32
-) -> list[F32]:
-    """u, v, dx, dy for each pixel of a triangle raster.
+    mesh: FaceMesh, points: F32, ids: NDArray[np.int32], side: int
+) -> tuple[F32, F32]:
+    """u and v for each pixel of a triangle raster.
 
-    Within a triangle all four are affine in the pixel's place. u and v are held inside the
-    triangle's own box, since a sliver's coefficients are huge and its edge pixels lie outside it.
+    Within a triangle both are affine in the pixel's place. They are held inside the triangle's own
+    box, since a sliver's coefficients are huge and its edge pixels lie outside it.
     """
     corner = points[mesh.triangles].astype(np.float32)
-    attribute = np.concatenate([mesh.uv * side - 0.5, shift], 1).astype(np.float32)
-    value = attribute[mesh.triangles]
+    value = (mesh.uv * side - 0.5).astype(np.float32)[mesh.triangles]
     a = corner[:, 0]
     e1, e2 = corner[:, 1] - a, corner[:, 2] - a
     d1, d2 = value[:, 1] - value[:, 0], value[:, 2] - value[:, 0]
@@ -237,17 +277,22 @@ def _texture_coordinates(
     table = np.concatenate([by_x, by_y, at_0, value.min(1), value.max(1)], 1)
     rows, columns = np.nonzero(ids)
     mine = np.take(table, ids[rows, columns] - 1, axis=0)
-    read = mine[:, 0:4] * columns[:, None].astype(np.float32)
-    read += mine[:, 4:8] * rows[:, None].astype(np.float32)
-    read += mine[:, 8:12]
-    np.maximum(read, mine[:, 12:16], out=read)
-    np.minimum(read, mine[:, 16:20], out=read)
-    out = []
-    for k in range(4):
-        plane = np.full(ids.shape, NO_TEXTURE if k < 2 else 0.0, np.float32)
-        plane[rows, columns] = read[:, k]
-        out.append(plane)
-    return out
+    read = mine[:, 0:2] * columns[:, None].astype(np.float32)
+    read += mine[:, 2:4] * rows[:, None].astype(np.float32)
+    read += mine[:, 4:6]
+    np.maximum(read, mine[:, 6:8], out=read)
+    np.minimum(read, mine[:, 8:10], out=read)
+    u, v = (np.full(ids.shape, NO_TEXTURE, np.float32) for _ in range(2))
+    u[rows, columns], v[rows, columns] = read[:, 0], read[:, 1]
+    return u, v
+
+
+def _free(paint: Paint, origin: F32, shape: tuple[int, int], step: int) -> F32:
+    """(h, w) float32, 0 where something lies before the face, 1 elsewhere, soft between."""
+    outlines = [(((p - origin + 0.5) / step - 0.5).astype(np.float32), 255) for p in paint.covers]
+    covered = cpu.polygons(shape, outlines)
+    sigma = max(0.6, paint.face_px * HOLE_SIGMA / step)
+    return np.asarray(1 - cpu.blur(covered, sigma) / np.float32(255), np.float32)
 
 
 def _openings(paint: Paint, points: F32, shape: tuple[int, int], step: int) -> NDArray[np.uint8]:

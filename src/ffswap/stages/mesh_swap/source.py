@@ -11,6 +11,7 @@ from ...carriers import F32
 from ...geometry import face_mesh as fm
 from ...geometry.face_mesh import FaceMesh, smoothstep
 from ...ops import cpu
+from .expression import fold_region, source_folds
 from .glasses import GLASSES_SIDE, Glasses
 from .texture import TextureSpace, low_pass
 
@@ -52,6 +53,7 @@ class SourceTexture:
         light: (n, n, 3) float32: the portrait's light and skin tone.
         mask: (n, n) float32: how much of the source may be painted, 0 to 1.
         valid: (n, n) float32: 0 where hair, a cap or glasses cover the portrait's skin.
+        folds: (n, n, 3) float32: the part of `detail` that the portrait's expression has made.
     """
 
     space: TextureSpace
@@ -59,6 +61,7 @@ class SourceTexture:
     light: F32
     mask: F32
     valid: F32
+    folds: F32
 
 
 class MeshSource:
@@ -128,13 +131,18 @@ class MeshSource:
         detail[..., 0] = _soft_ceiling(detail[..., 0])
         np.clip(detail[..., 1], *CB_LIMITS, out=detail[..., 1])
         np.clip(detail[..., 2], *CR_LIMITS, out=detail[..., 2])
+        # What is left of a fringe just below its edge would be painted as a line across the brow.
+        brows = space.hulls([fm.RIGHT_BROW, fm.LEFT_BROW], 0.02).astype(np.float32)
+        plain = np.clip(shadow * 1.5, 0, 1) * (1 - cpu.blur(brows, 0.015 * side))
+        detail *= (1 - plain)[..., None]
         usable = visible * (1 - np.clip(cover * 1.3, 0, 1))
         detail, usable = _completed(detail, usable)
         mask = space.paint * usable
         worn = cpu.resize(self._worn_glasses(detail, kr, kb), side, side)
         mask, cover = mask * (1 - worn), np.maximum(cover, worn)
+        folds = source_folds(detail, fold_region(space))
         return SourceTexture(
-            space, detail.astype(np.float32), light, mask.astype(np.float32), 1 - cover
+            space, detail.astype(np.float32), light, mask.astype(np.float32), 1 - cover, folds
         )
 
     def _worn_glasses(self, detail: F32, kr: float, kb: float) -> F32:

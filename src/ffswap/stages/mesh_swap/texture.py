@@ -42,7 +42,8 @@ class TextureSpace:
         self.inside = ids > 0
         self._rows, self._columns = np.nonzero(self.inside)
         self._vertices = mesh.triangles[ids[self.inside] - 1]
-        self._weights = self._barycentric()
+        self._corners = [np.ascontiguousarray(c) for c in self._vertices.T]
+        self._weights = [np.ascontiguousarray(w) for w in self._barycentric().T]
         self.skin = self._skin()
         """(side, side) float32, 1 on skin away from eyes, brows, lips, nostrils and the rim."""
         self.paint = self._paint()
@@ -55,17 +56,24 @@ class TextureSpace:
     def spread(self, values: F32) -> F32:
         """Vertex values (468,) or (468, k) over the texture, (side, side[, k]); 0 outside."""
         out = np.zeros((self.side, self.side, *values.shape[1:]), np.float32)
-        corner = values[self._vertices]
-        weights = self._weights.reshape(*self._weights.shape, *(1,) * (values.ndim - 1))
-        out[self._rows, self._columns] = (corner * weights).sum(1)
+        out[self._rows, self._columns] = self._mix(np.asarray(values, np.float32))
         return out
 
     def places(self, points: F32) -> tuple[F32, F32]:
         """Where each texel lies in an image, given the vertices' (468, 2) places: x and y maps."""
-        at = np.full((self.side, self.side, 2), OUTSIDE, np.float32)
-        corner = points[self._vertices]
-        at[self._rows, self._columns] = (corner * self._weights[..., None]).sum(1)
-        return np.ascontiguousarray(at[..., 0]), np.ascontiguousarray(at[..., 1])
+        x, y = (np.full((self.side, self.side), OUTSIDE, np.float32) for _ in range(2))
+        mixed = self._mix(np.asarray(points[:, :2], np.float32))
+        x[self._rows, self._columns], y[self._rows, self._columns] = mixed[:, 0], mixed[:, 1]
+        return x, y
+
+    def _mix(self, values: F32) -> F32:
+        """Vertex values at each texel inside, (m,) or (m, k), by its barycentric weights."""
+        mixed = np.take(values, self._corners[0], axis=0)
+        shape = (-1, *(1,) * (values.ndim - 1))
+        mixed *= self._weights[0].reshape(shape)
+        for corner, weight in zip(self._corners[1:], self._weights[1:], strict=True):
+            mixed += np.take(values, corner, axis=0) * weight.reshape(shape)
+        return mixed
 
     def hulls(self, rings: list[tuple[int, ...]], grow: float = 0.0) -> NDArray[np.bool_]:
         """Inside the convex hulls of rings of vertices, grown by a share of the side."""
