@@ -29,6 +29,10 @@ __all__ = ["MAX_FAILED_PACKETS", "ClipReader", "CopiedPackets", "ReadSummary"]
 # longer than the video.
 _MAX_COPIED = 64
 
+# Containers in which a packet called damaged is one that the file ends in: nothing comes after it,
+# and what a decoder makes of it differs between versions, up to the loss of the frames before it.
+_TORN_AT_END = frozenset({"mov", "avi"})
+
 # After the end of a trimmed range, how much further the file is read for packets of the range
 # that are stored late.
 _INTERLEAVE_S = 10
@@ -121,8 +125,6 @@ class ClipReader:
         self._tally = Tally(rate=self.info.rate)
         self._clock = Clock(self.info)
         self._video_done = False
-        self._decoded = 0
-        self._torn = False  # the last packet of the video: the file ends within it
 
     def __enter__(self) -> ClipReader:
         return self
@@ -171,6 +173,8 @@ class ClipReader:
             self.container.close()
             self._open()
             yield from self._items(seek=False)
+        if not self._frames and not self.window.trims:
+            raise MediaError("holds not one whole frame of the video", file=self.info.path)
         if not self._frames:
             raise OptionError("there is no frame between start and end", file=self.info.path)
         self._summary = self._summarise()
@@ -210,6 +214,8 @@ class ClipReader:
             except av.FFmpegError as error:
                 self._read_error = error.strerror or str(error)
                 break
+            if packet.is_corrupt and self.info.container in _TORN_AT_END:
+                continue
             self._count(packet)
             if packet.stream.index == self.info.video_index:
                 yield from self._decode(packet, seek=seek)
@@ -226,7 +232,6 @@ class ClipReader:
         video = packet.stream.index == self.info.video_index
         if video and (packet.size or packet.dts is not None):
             self._tally.packets += 1
-            self._torn = packet.is_corrupt
         if when is None or base is None:
             return
         end = (when + (packet.duration or 0)) * base
@@ -272,7 +277,6 @@ class ClipReader:
                 ) from error  # fmt: skip
             return
         for frame in decoded:
-            self._decoded += 1
             yield from self._accept(frame, seek=seek)
 
     def _accept(self, frame: VideoFrame, *, seek: bool) -> Iterator[tuple[VideoFrame, int]]:
@@ -338,8 +342,6 @@ class ClipReader:
         if self.window.end is None:
             cut = is_cut_short(info.path, info.container)
             self._expect(cut_short=bool(cut))
-            if cut and self._torn and self._decoded < tally.packets:
-                tally.packets -= 1
             missing = missing_frames(tally, cut)
         warnings = list(self._warnings)
         if self._read_error is not None:
