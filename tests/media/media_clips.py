@@ -93,7 +93,7 @@ class Clip:
                 )  # fmt: skip
             stamps = self.pts if self.pts is not None else list(range(self.frames))
             for i, pts in enumerate(stamps):
-                frame = noise_frame(self.width, self.height, self.pix_fmt, i, noisy=self.noisy)
+                frame = self.picture(i)
                 frame.pts, frame.time_base = pts, base
                 out.mux(video.encode(frame))
             out.mux(video.encode(None))
@@ -103,6 +103,10 @@ class Clip:
             if subtitle is not None:
                 self._text(out, subtitle)
         return self.path
+
+    def picture(self, i: int) -> Any:
+        """Frame `i`, to be encoded."""
+        return noise_frame(self.width, self.height, self.pix_fmt, i, noisy=self.noisy)
 
     def _video(self, out: Any) -> Any:
         video = out.add_stream(self.encoder, rate=self.rate, options=dict(self.options))

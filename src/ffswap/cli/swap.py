@@ -178,12 +178,8 @@ def _run(
 def _warn(report: SwapReport) -> None:
     for warning in report.warnings:
         note("warning", warning)
-    if not report.complete:
-        note(
-            "warning",
-            f"the target is cut short: {report.missing_frames} frames that it promises are missing; "
-            f"{report.output} ends early",
-        )
+    if not report.complete:  # by how many frames is among the warnings of the report
+        note("warning", f"{report.output} ends early, as the target does")
 
 
 def _count(number: int, noun: str) -> str:

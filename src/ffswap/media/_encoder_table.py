@@ -39,6 +39,8 @@ class Encoder:
         presets: what that takes.
         default_preset: what is used when nothing is asked for.
         extra: options that are always set.
+        fields_of: the height must be a multiple of this for interlaced video to be marked as such;
+            0: it cannot be.
     """
 
     codec: str
@@ -49,6 +51,7 @@ class Encoder:
     presets: tuple[str, ...] = ()
     default_preset: str = ""
     extra: tuple[tuple[str, str], ...] = ()
+    fields_of: int = 0
 
 
 def _nvenc(codec: str) -> Encoder:
@@ -58,7 +61,7 @@ def _nvenc(codec: str) -> Encoder:
 
 
 ENCODERS: dict[str, Encoder] = {
-    "libx264": Encoder("h264", "crf", (0, 51), 18, "preset", _X26X, "veryfast"),
+    "libx264": Encoder("h264", "crf", (0, 51), 18, "preset", _X26X, "veryfast", fields_of=4),
     "libx265": Encoder(
         "hevc", "crf", (0, 51), 20, "preset", _X26X, "veryfast", tuple(_X265_QUIET.items())
     ),
@@ -69,9 +72,9 @@ ENCODERS: dict[str, Encoder] = {
         "vp9", "crf", (0, 63), 24, "cpu-used", tuple(str(n) for n in range(9)), "5",
         (("b", "0"), ("deadline", "good"), ("row-mt", "1")),
     ),
-    "ffv1": Encoder("ffv1", extra=(("level", "3"), ("slicecrc", "1"))),
-    "prores_ks": Encoder("prores", "qscale", (1, 31), 4, extra=(("vendor", "apl0"),)),
-    "mpeg4": Encoder("mpeg4", "qmin", (1, 31), 2),
+    "ffv1": Encoder("ffv1", extra=(("level", "3"), ("slicecrc", "1")), fields_of=1),
+    "prores_ks": Encoder("prores", "qscale", (1, 31), 4, extra=(("vendor", "apl0"),), fields_of=2),
+    "mpeg4": Encoder("mpeg4", "qmin", (1, 31), 2, fields_of=4),
     "mjpeg": Encoder("mjpeg", "qmin", (1, 31), 2, extra=(("strict", "unofficial"),)),
     "h264_nvenc": _nvenc("h264"),
     "hevc_nvenc": _nvenc("hevc"),

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import secrets
+import stat
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,10 @@ ALLOWED = "a video such as mp4, mov, mkv, webm, avi or ts"
 # Demuxers of the FFmpeg library that take text for moving pictures or sound.
 _NOT_MEDIA = frozenset({"tty", "txd", "srt", "ass", "webvtt", "ffmetadata", "concat", "hls"})
 
+# Characters of an output's name in that of its temporary file: 160 bytes of UTF-8 at the most, so
+# that the whole stays below the 255 that file systems allow.
+_STEM = 40
+
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
 
@@ -48,18 +53,20 @@ def check_input(path: PathLike, allowed: str = ALLOWED) -> Path:
 
     Raises:
         InputMissingError: no such file, or it is a folder.
-        MediaError: the file is empty or may not be read.
+        MediaError: the file is empty or may not be read, or it is a pipe or the like.
     """
     file = Path(path)
     try:
-        size = file.stat().st_size
+        status = file.stat()
     except PermissionError as error:
         raise MediaError("may not be read", file=file) from error
     except OSError as error:
         raise InputMissingError("no such file", file=file) from error
     if file.is_dir():
         raise InputMissingError(f"is a folder, not a file; give {allowed}", file=file)
-    if file.is_file() and size == 0:
+    if not stat.S_ISREG(status.st_mode):  # it is opened more than once, and a pipe would wait
+        raise MediaError(f"is a pipe or a device, not a file; give {allowed}", file=file)
+    if not status.st_size:
         raise MediaError(f"is empty; give {allowed}", file=file)
     if not os.access(file, os.R_OK):
         raise MediaError("may not be read", file=file)
@@ -123,26 +130,37 @@ class PendingFile:
 
     Raises:
         OutputExistsError: something is there and `overwrite` is false.
-        OutputFormatError: the path is a folder.
+        OutputFormatError: the path is a folder, a pipe or a device.
         OutputWriteError: the folder is missing or may not be written to.
     """
 
     def __init__(self, path: PathLike, *, overwrite: bool) -> None:
         self.path = Path(path)
         self._overwrite = overwrite
-        if self.path.is_dir():
+        self._check_name()
+        if os.path.isdir(path):
             raise OutputFormatError("is a folder; name a file", file=self.path)
-        if not overwrite and os.path.lexists(self.path):
+        if not overwrite and os.path.lexists(path):
             raise self._exists()
+        if os.path.exists(path) and not os.path.isfile(path):
+            raise OutputFormatError("is a pipe or a device; name a file", file=self.path)
         folder = self.path.parent
         if not folder.is_dir():
             raise OutputWriteError(f"there is no folder {os.fspath(folder)!r}", file=self.path)
         token = secrets.token_hex(4)
-        self.temporary = folder / f".{self.path.stem[:100]}.{token}.part{self.path.suffix}"
+        self.temporary = folder / f".{self.path.stem[:_STEM]}.{token}.part{self.path.suffix}"
         try:
             self.temporary.open("xb").close()
         except OSError as error:
             raise write_error(error, self.path) from error
+
+    def _check_name(self) -> None:
+        """Say at once what would only be found out when the file gets its name."""
+        try:
+            self.path.lstat()
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                raise write_error(error, self.path) from error
 
     def _exists(self) -> OutputExistsError:
         return OutputExistsError(

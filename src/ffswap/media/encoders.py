@@ -52,12 +52,14 @@ class EncoderPlan:
         pix_fmt: FFmpeg's name of the pixel format that it gets.
         options: of the encoder.
         warnings: sentences for the user.
+        interlaced: frames are encoded as two fields each.
     """
 
     name: str
     pix_fmt: str
     options: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    interlaced: bool = False
 
 
 def container_of(path: PathLike) -> Container:
@@ -166,7 +168,10 @@ def choose(container_path: PathLike, info: ClipInfo, options: EncodeOptions) -> 
     pix_fmt, warnings = _pix_fmt(name, encoder, info)
     if info.mastering is not None:
         warnings = (*warnings, *_add_mastering(name, told, info.mastering))
-    return EncoderPlan(name, pix_fmt, told, warnings)
+    fields = info.interlaced and bool(encoder.fields_of) and not info.height % encoder.fields_of
+    if info.interlaced and not fields:
+        warnings = (*warnings, f"{name} cannot mark this video as interlaced; its lines are kept")
+    return EncoderPlan(name, pix_fmt, told, warnings, fields)
 
 
 def _quality(name: str, encoder: Encoder, asked: int | None) -> dict[str, str]:

@@ -87,6 +87,7 @@ class ClipInfo:
         matrix: the nine numbers of the display matrix, or None.
         has_pts: False when the container has no presentation times (raw streams, AVI).
         warnings: sentences for the user.
+        interlaced: the first frame is marked as two fields.
     """
 
     path: Path
@@ -110,6 +111,7 @@ class ClipInfo:
     matrix: tuple[int, ...] | None
     has_pts: bool
     warnings: tuple[str, ...]
+    interlaced: bool = False
 
 
 def probe(path: PathLike) -> ClipInfo:
@@ -137,7 +139,8 @@ def video_stream(container: InputContainer, path: PathLike) -> VideoStream:
     found = [s for s in container.streams.video if not s.disposition & covers]
     found = [s for s in found if s.codec_context is not None]
     if not found:
-        kinds = sorted({s.type for s in container.streams})
+        # a video stream that is none is a still picture beside the sound
+        kinds = sorted({"cover" if s.type == "video" else s.type for s in container.streams})
         has = f" (it has {', '.join(kinds)})" if kinds else ""
         raise MediaError(f"no video stream{has}; give {ALLOWED}", file=path)
     best = container.streams.best("video")
@@ -281,4 +284,5 @@ def _describe(
         # AVI has none, and what FFmpeg makes up is wrong where there are B-frames
         has_pts=frame.pts is not None and names[0] != "avi",
         warnings=() if note is None else (note,),
+        interlaced=bool(frame.interlaced_frame),
     )

@@ -29,6 +29,10 @@ __all__ = ["MAX_FAILED_PACKETS", "ClipReader", "CopiedPackets", "ReadSummary"]
 # longer than the video.
 _MAX_COPIED = 64
 
+# Containers in which a packet called damaged is one that the file ends in: nothing comes after it,
+# and what a decoder makes of it differs between versions, up to the loss of the frames before it.
+_TORN_AT_END = frozenset({"mov", "avi"})
+
 # After the end of a trimmed range, how much further the file is read for packets of the range
 # that are stored late.
 _INTERLEAVE_S = 10
@@ -169,6 +173,8 @@ class ClipReader:
             self.container.close()
             self._open()
             yield from self._items(seek=False)
+        if not self._frames and not self.window.trims:
+            raise MediaError("holds not one whole frame of the video", file=self.info.path)
         if not self._frames:
             raise OptionError("there is no frame between start and end", file=self.info.path)
         self._summary = self._summarise()
@@ -208,6 +214,8 @@ class ClipReader:
             except av.FFmpegError as error:
                 self._read_error = error.strerror or str(error)
                 break
+            if packet.is_corrupt and self.info.container in _TORN_AT_END:
+                continue
             self._count(packet)
             if packet.stream.index == self.info.video_index:
                 yield from self._decode(packet, seek=seek)

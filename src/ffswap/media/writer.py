@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any
 
 import av
+from av.codec.context import Flags
 from av.container import OutputContainer
 from av.packet import Packet
 from av.stream import Disposition, Stream
@@ -240,6 +241,8 @@ class ClipWriter:
             context.color_range = RANGE_FULL if info.colour.full_range else RANGE_LIMITED
         if plan.name in ("libx265", "hevc_nvenc") and self._form.format in ("mp4", "mov"):
             context.codec_tag = "hvc1"  # Apple's players refuse the usual hev1
+        if plan.interlaced:
+            context.flags |= int(Flags.interlaced_dct) | int(Flags.interlaced_me)
         matrix = info.matrix
         if matrix is not None:
             stream.set_display_matrix(matrix)

@@ -6,12 +6,12 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
 from ..carriers import Plane
-from ..errors import OptionError, OutputError, OutputExistsError
+from ..errors import CancelledError, OptionError, OutputError, OutputExistsError
 from ..media import (
     ClipInfo,
     ClipReader,
@@ -74,13 +74,13 @@ def swap(
     source, target, output = Path(source), Path(target), Path(output)
     portrait = read_picture(source)
     info = probe(target)
-    _check_output(target, output, options.overwrite)
+    _check_output({"source": source, "target": target}, output, options.overwrite)
     with open_chain(options) as chain:
         face, notes = chain.source(portrait, str(source))
         warnings = [*portrait.warnings, *notes]
         job = _Job(chain, face, info, output, options, device)
         if info.is_picture:
-            return job.picture(warnings)
+            return job.picture(warnings, cancel)
         return job.clip(warnings, progress, cancel)
 
 
@@ -94,15 +94,19 @@ def tune_process() -> None:
     sys.setswitchinterval(SWITCH_INTERVAL_S)
 
 
-def _check_output(target: Path, output: Path, overwrite: bool) -> None:
+def _check_output(inputs: Mapping[str, Path], output: Path, overwrite: bool) -> None:
     """Say what cannot work before any work is done; the writers check again."""
-    if output.exists() and not output.is_dir():
-        if output.samefile(target):
-            raise OutputError("the output is the target itself", file=output)
-        if not overwrite:
-            raise OutputExistsError(
-                "the output exists already", file=output, hint="use --overwrite to replace it"
+    if not os.path.lexists(output) or os.path.isdir(output):
+        return
+    for name, path in inputs.items():
+        if os.path.exists(output) and os.path.samefile(output, path):
+            raise OutputError(
+                f"the output is the {name} itself", file=output, hint="name another file"
             )
+    if not overwrite:
+        raise OutputExistsError(
+            "the output exists already", file=output, hint="use --overwrite to replace it"
+        )
 
 
 class _Job:
@@ -177,13 +181,15 @@ class _Job:
             warnings=tuple(dict.fromkeys(notes)),
         )
 
-    def picture(self, warnings: Sequence[str]) -> SwapReport:
+    def picture(self, warnings: Sequence[str], cancel: threading.Event | None) -> SwapReport:
         options = self._options
         _refuse_clip_options(options)
         target = read_picture(self._info.path)
         swap = self._chain.swap(self._face)
         begun = time.perf_counter()
         result = _swap_picture(swap, target)
+        if cancel is not None and cancel.is_set():
+            raise CancelledError("the run was stopped; the output was not written")
         quality = options.encode.quality
         write_picture(self._output, result, quality=quality, overwrite=options.overwrite)
         seconds = time.perf_counter() - begun
