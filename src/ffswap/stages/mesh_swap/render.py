@@ -206,13 +206,16 @@ def _raster(
     ids = cpu.triangle_ids((h, w), points[mesh.triangles[order]], order + 1)
     at = _texture_coordinates(mesh, points, ids, side, paint.shift)
     keep = 1.0 - _openings(paint, points, (h, w), step) / np.float32(255)
-    planes = [*at, keep]
+    planes = [*at, keep, (ids > 0).astype(np.float32)]
     if step > 1:
         planes = [
             np.ascontiguousarray(cpu.resize(p, w * step, h * step)[: shape[0], : shape[1]])
             for p in planes
         ]
-    return _Raster(*planes)
+    u, v, dx, dy, keep, inside = planes
+    # Halfway between a texel and `NO_TEXTURE` lies some other texel, which is not meant.
+    u[inside < 1] = NO_TEXTURE
+    return _Raster(u, v, dx, dy, keep)
 
 
 def _texture_coordinates(
