@@ -205,12 +205,13 @@ def test_ramps_lie_in_the_right_place_in_luma_and_chroma(name, axis, shrinks):
     assert abs(((grey[1] - 0.2) / slope - want).mean()) < limit
 
     flat = np.full((side, side), round(top * 0.5), fmt.dtype)
+    level = flat[0, 0] / top
     ramp = np.round(centre + top * slope * (chroma_place - 32)).astype(fmt.dtype)
     red = cpu.crop_rgb((flat, neutral, ramp), fmt, colour, matrix, out)[0]
-    assert abs(((red - 0.5) / (2 * (1 - colour.kr)) / slope + 32 - want).mean()) < limit
+    assert abs(((red - level) / (2 * (1 - colour.kr)) / slope + 32 - want).mean()) < limit
     blue = cpu.crop_rgb((flat, ramp, neutral), fmt, colour, matrix, out)[2]
     middle = (blue > 0.01) & (blue < 0.99)
-    off = (blue - 0.5) / (2 * (1 - colour.kb)) / slope + 32 - want
+    off = (blue - level) / (2 * (1 - colour.kb)) / slope + 32 - want
     assert middle.mean() > 0.7
     assert abs(off[middle].mean()) < limit
 
