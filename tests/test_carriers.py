@@ -88,17 +88,17 @@ def swapped(some: Frames, k: int, plane: Any) -> list[Any]:
 @pytest.mark.parametrize(
     "change",
     [
-        lambda f: {"planes": []},
-        lambda f: {"pts": np.zeros(3, np.int64)},
-        lambda f: {"pts": np.zeros((2, 1), np.int64)},
-        lambda f: {"rotation": 45},
-        lambda f: {"rotation": -90},
-        lambda f: {"rotation": 360},
+        lambda _: {"planes": []},
+        lambda _: {"pts": np.zeros(3, np.int64)},
+        lambda _: {"pts": np.zeros((2, 1), np.int64)},
+        lambda _: {"rotation": 45},
+        lambda _: {"rotation": -90},
+        lambda _: {"rotation": 360},
         lambda f: {"planes": swapped(f, 1, np.zeros((2, 3), np.uint8))},
         lambda f: {"planes": swapped(f, 2, np.zeros((3, 4), np.uint16))},
         lambda f: {"planes": swapped(f, 2, np.zeros((3, 3), np.uint8))},
         lambda f: {"planes": [f.planes[0], frames(1, 6, 8).planes[0]]},
-        lambda f: {"format": TEN},
+        lambda _: {"format": TEN},
     ],
 )
 def test_frames_that_do_not_fit_are_refused(change):

@@ -35,7 +35,7 @@ def rotation(yaw: float, pitch: float = 0.0, roll: float = 0.0) -> NDArray[np.fl
 
 def posed(mesh: FaceMesh, turn: NDArray[np.float64], scale: float = 20.0) -> F32:
     """The canonical face in an image."""
-    return (scale * mesh.xyz_down @ turn.T + [320, 240, 15]).astype(np.float32)
+    return np.asarray(scale * mesh.xyz_down @ turn.T + [320, 240, 15], np.float32)
 
 
 def mirrored(mesh: FaceMesh) -> NDArray[np.int64]:
@@ -135,7 +135,9 @@ def test_the_fade_is_nothing_on_the_oval_and_whole_inside(mesh):
     assert mesh.oval_distance[list(fm.OVAL)].max() < 1e-3
     # By hand: the nose tip's distance is that of the nearest point of the ring of segments.
     ring = mesh.xyz[list(fm.OVAL), :2]
-    dense = np.concatenate([np.linspace(a, b, 50) for a, b in zip(ring, np.roll(ring, -1, 0))])
+    dense = np.concatenate(
+        [np.linspace(a, b, 50) for a, b in zip(ring, np.roll(ring, -1, 0), strict=True)]
+    )
     nearest = np.linalg.norm(dense - mesh.xyz[NOSE_TIP, :2], axis=1).min()
     assert mesh.oval_distance[NOSE_TIP] == pytest.approx(nearest, abs=0.01)
 

@@ -20,7 +20,7 @@ def turned(points: F32, degrees: float, scale: float = 1.0) -> F32:
     c, s = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
     out = points.copy()
     out[..., :2] = scale * points[..., :2] @ np.array([[c, s], [-s, c]])
-    return out.astype(np.float32)
+    return np.asarray(out, np.float32)
 
 
 def a_mesh() -> F32:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -155,8 +156,8 @@ def test_triangle_ids_against_point_in_triangle(seed):
 def test_triangles_of_a_grid_leave_no_gap():
     xs = np.linspace(3.3, 33.7, 5)
     corners = []
-    for x0, x1 in zip(xs, xs[1:], strict=False):
-        for y0, y1 in zip(xs, xs[1:], strict=False):
+    for x0, x1 in itertools.pairwise(xs):
+        for y0, y1 in itertools.pairwise(xs):
             corners += [[[x0, y0], [x1, y0], [x1, y1]], [[x0, y0], [x1, y1], [x0, y1]]]
     got = cpu.triangle_ids((40, 40), np.array(corners, np.float32), np.arange(1, 33))
     assert (got[4:34, 4:34] > 0).all()

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from face_scenes import face_mesh, open_nets, portrait, source_from
 
 from ffswap.geometry.face_mesh import FaceMesh
 from ffswap.stages.detect import Detector
 from ffswap.stages.mesh_swap import MeshSource
 from ffswap.stages.track import MeshNet
+from tests.stages.face_scenes import face_mesh, open_nets, portrait, source_from
 
 
 @pytest.fixture(scope="session")

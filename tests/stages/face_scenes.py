@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
+from typing import TypeAlias
 
 import cv2
 import matplotlib
@@ -23,6 +24,7 @@ from ffswap.stages.mesh_swap import MeshSource
 from ffswap.stages.track import MeshNet, still_mesh
 
 U8 = NDArray[np.uint8]
+Nets: TypeAlias = tuple[Detector, MeshNet]
 
 FORMATS = {
     "yuv420p": PixelFormat("yuv420p", 8, 1, 1),
@@ -142,7 +144,7 @@ def copy_of(frames: Frames) -> Frames:
 
 
 @contextmanager
-def open_nets(options: DetectOptions | None = None) -> Iterator[tuple[Detector, MeshNet]]:
+def open_nets(options: DetectOptions | None = None) -> Iterator[Nets]:
     """The embedded nets."""
     detector, landmarker = get("face_detection_full_range"), get("face_landmark")
     with (
@@ -160,12 +162,12 @@ def face_mesh() -> FaceMesh:
     return FaceMesh(data.vertices, data.uv, data.triangles, weights)
 
 
-def meshes_in(nets: tuple[Detector, MeshNet], rgb: U8) -> F32:
+def meshes_in(nets: Nets, rgb: U8) -> F32:
     """(n, 468, 3) of the faces in a picture, largest first."""
     meshes, _ = still_mesh(*nets, frames_of([rgb], FORMATS["yuv444p16le"]), 0.5)
     return meshes
 
 
-def source_from(nets: tuple[Detector, MeshNet], mesh: FaceMesh, rgb: U8) -> MeshSource:
+def source_from(nets: Nets, mesh: FaceMesh, rgb: U8) -> MeshSource:
     """The largest face of a picture as a source."""
-    return MeshSource(mesh, rgb.astype(np.float32) / 255, meshes_in(nets, rgb)[0])
+    return MeshSource(mesh, rgb.astype(np.float32) / np.float32(255), meshes_in(nets, rgb)[0])

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from face_scenes import FORMATS, U8, frames_of, portrait, scene, some
 
 from ffswap.stages.cuts import CutDetector
+from tests.stages.face_scenes import FORMATS, U8, frames_of, portrait, scene, some
 
 
 def picture(seed: int, height: int = 180, width: int = 320) -> U8:
@@ -18,7 +18,8 @@ def picture(seed: int, height: int = 180, width: int = 320) -> U8:
 
 def flags(pictures: list[U8], fmt: str = "yuv420p") -> list[int]:
     """Indices of the frames that start a scene."""
-    return np.flatnonzero(CutDetector()(frames_of(pictures, FORMATS[fmt]))).tolist()
+    found = CutDetector()(frames_of(pictures, FORMATS[fmt]))
+    return [i for i, cut in enumerate(found) if cut]
 
 
 @pytest.mark.parametrize("fmt", sorted(FORMATS))

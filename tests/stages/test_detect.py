@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from face_scenes import FORMATS, HEADS, frames_of, head, open_nets, portrait, scene
 from numpy.typing import NDArray
 
 from ffswap.engines import Session, TensorSpec
@@ -15,6 +14,7 @@ from ffswap.geometry.boxes import box_iou
 from ffswap.models import get
 from ffswap.options import DetectOptions
 from ffswap.stages.detect import NET_FACE_PX, REFERENCE_HEIGHT, Detector, View, views_of
+from tests.stages.face_scenes import FORMATS, HEADS, frames_of, head, open_nets, portrait, scene
 
 NET_PX = 192
 SPEC = get("face_detection_full_range")
@@ -58,7 +58,9 @@ def test_every_face_is_whole_in_a_view_that_shows_it_large_enough(height, width,
             x, y = rng.choice([0, width - size]), rng.choice([0, height - size, y])
         box = np.array([x, y, x + size, y + size])
         best = max(
-            size * NET_PX / max(v.width, v.height) for v in views if holds(v, box + [1, 1, -1, -1])
+            size * NET_PX / max(v.width, v.height)
+            for v in views
+            if holds(v, box + np.array([1, 1, -1, -1]))
         )
         assert best >= NET_FACE_PX * 0.98
 

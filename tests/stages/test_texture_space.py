@@ -27,10 +27,12 @@ def test_spreading_texture_coordinates_gives_the_texel(space):
     uv = space.spread(space.mesh.uv) * space.side - 0.5
     row, column = np.nonzero(space.inside)
     off = np.abs(uv[row, column] - np.stack([column, row], 1))
-    # OpenCV draws a triangle to half a pixel beyond its edge; such texels are held at the edge.
+    # OpenCV draws a triangle to half a pixel beyond its edge (more at the tip of a sliver); such
+    # texels are held at the edge.
     assert np.median(off) < 1e-3
     assert off.mean() < 0.1
-    assert off.max() < 1.1
+    assert np.quantile(off, 0.99) < 0.75
+    assert off.max() < 2.5
 
 
 def test_places_are_a_spread_and_far_outside_elsewhere(space):

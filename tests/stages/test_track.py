@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from face_scenes import U8, frames_of, scene, some
 
 from ffswap.carriers import Faces, Frames
 from ffswap.options import TrackOptions
 from ffswap.stages.track import REMEMBER_S, FaceTracker, still_mesh
+from tests.stages.face_scenes import U8, Nets, frames_of, scene, some
 
 SIZE = (180, 320)
 
 
 def follow(
-    nets, frames: Frames, batch: int = 8, options: TrackOptions | None = None
+    nets: Nets, frames: Frames, batch: int = 8, options: TrackOptions | None = None
 ) -> tuple[list[Faces], int]:
     """The faces of each frame, and how many were numbered in all."""
     tracker = FaceTracker(*nets, options or TrackOptions())
@@ -39,12 +39,12 @@ def clip() -> Frames:
 
 
 @pytest.fixture(scope="module")
-def followed(nets, clip) -> list[Faces]:
+def followed(nets: Nets, clip) -> list[Faces]:
     """The faces of the clip, in batches of 8."""
     return follow(nets, clip)[0]
 
 
-def test_two_faces_keep_their_numbers(nets, clip, followed):
+def test_two_faces_keep_their_numbers(nets: Nets, clip, followed):
     assert [len(f) for f in followed] == [2] * 16
     order = followed[0].track[np.argsort(followed[0].box[:, 0])]
     for faces in followed:
@@ -77,14 +77,14 @@ def test_meshes_follow_the_portrait(followed):
 
 
 @pytest.mark.parametrize("batch", [1, 3, 16])
-def test_batches_do_not_matter(nets, clip, followed, batch):
+def test_batches_do_not_matter(nets: Nets, clip, followed, batch):
     for one, other in zip(followed, follow(nets, clip, batch)[0], strict=True):
         assert (one.track == other.track).all()
         assert (one.fresh == other.fresh).all()
         assert np.abs(one.mesh - other.mesh).max() < 1e-3
 
 
-def test_uneven_times_give_the_same_faces(nets, clip, followed):
+def test_uneven_times_give_the_same_faces(nets: Nets, followed):
     """The same frames 20 to 70 ms apart: smoothing differs a little, nothing else."""
     steps = np.random.default_rng(1).integers(20, 70, 16)
     uneven = frames_of([gliding(k) for k in range(16)], pts=np.cumsum(steps).tolist())
@@ -93,7 +93,7 @@ def test_uneven_times_give_the_same_faces(nets, clip, followed):
         assert np.abs(one.mesh - other.mesh).max() < 2.5
 
 
-def test_smoothing_takes_jitter_out_of_a_face_that_rests(nets):
+def test_smoothing_takes_jitter_out_of_a_face_that_rests(nets: Nets):
     rng = np.random.default_rng(3)
     pictures = [
         np.clip(scene(*SIZE, ("hopper", 90, 25, 130)) + rng.normal(0, 22, (*SIZE, 3)), 0, 255)
@@ -109,7 +109,7 @@ def test_smoothing_takes_jitter_out_of_a_face_that_rests(nets):
     assert shake[1] < 0.6 * shake[0]
 
 
-def test_a_scene_cut_starts_afresh(nets):
+def test_a_scene_cut_starts_afresh(nets: Nets):
     one = scene(*SIZE, ("hopper", 90, 25, 130))
     # The same face at the same place in another scene: still a new track.
     other = np.where((one == (90, 120, 100)).all(-1)[..., None], 235, one).astype(np.uint8)
@@ -119,14 +119,14 @@ def test_a_scene_cut_starts_afresh(nets):
     assert numbers == 2
 
 
-def test_no_faces_at_all(nets):
+def test_no_faces_at_all(nets: Nets):
     got, numbers = follow(nets, frames_of([scene(*SIZE)] * 3))
     assert [len(f) for f in got] == [0, 0, 0]
     assert numbers == 0
 
 
 @pytest.mark.parametrize("fps", [25, 10])
-def test_a_new_face_is_picked_up(nets, fps):
+def test_a_new_face_is_picked_up(nets: Nets, fps):
     """Within `detect_every_s` times 3, beside one that is there and never changes its number."""
     options = TrackOptions(detect_every_s=0.2)
     n = round(0.6 * fps) + 2
@@ -148,7 +148,7 @@ def blinked(gap: int) -> list[U8]:
     return [scene(*SIZE, *both)] * 2 + [scene(*SIZE, both[0])] * gap + [scene(*SIZE, *both)] * 8
 
 
-def test_a_lost_face_is_dropped_at_once_and_comes_back_with_its_number(nets):
+def test_a_lost_face_is_dropped_at_once_and_comes_back_with_its_number(nets: Nets):
     gap, fps = 5, 10
     got, numbers = follow(nets, frames_of(blinked(gap), fps=fps))
     assert [len(f) for f in got[: 2 + gap]] == [2, 2] + [1] * gap
@@ -161,7 +161,7 @@ def test_a_lost_face_is_dropped_at_once_and_comes_back_with_its_number(nets):
     assert not back.fresh[1 - right]
 
 
-def test_a_face_that_was_away_for_long_has_a_new_number(nets):
+def test_a_face_that_was_away_for_long_has_a_new_number(nets: Nets):
     fps = 5
     got, numbers = follow(nets, frames_of(blinked(round((REMEMBER_S + 0.6) * fps)), fps=fps))
     assert numbers == 3
@@ -169,7 +169,7 @@ def test_a_face_that_was_away_for_long_has_a_new_number(nets):
     assert 2 in got[-1].track
 
 
-def test_a_still_picture_gives_its_faces_largest_first(nets):
+def test_a_still_picture_gives_its_faces_largest_first(nets: Nets):
     frames = frames_of([scene(*SIZE, ("hopper", 190, 40, 90), ("astronaut", 10, 20, 130))])
     meshes, boxes = still_mesh(*nets, frames, 0.5)
     assert meshes.shape == (2, 468, 3)
@@ -178,7 +178,7 @@ def test_a_still_picture_gives_its_faces_largest_first(nets):
     assert still_mesh(*nets, frames_of([scene(*SIZE)]), 0.5)[0].shape == (0, 468, 3)
 
 
-def test_a_mesh_lies_half_a_pixel_right_in_every_size(nets):
+def test_a_mesh_lies_half_a_pixel_right_in_every_size(nets: Nets):
     """The same picture twice as large: pixel x becomes 2 x + 0.5."""
     small = scene(*SIZE, ("hopper", 60, 10, 160))
     large = np.repeat(np.repeat(small, 2, 0), 2, 1)
