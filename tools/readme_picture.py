@@ -28,7 +28,8 @@ OUTPUT = Path(__file__).resolve().parents[1] / "docs" / "images" / "swap.png"
 def _tile(picture: Path, portrait: str) -> Image.Image:
     with Image.open(picture) as image:
         shown = image.convert("RGB").crop(FOCUS[portrait])
-    return shown.resize((SIDE_PX, SIDE_PX), Image.Resampling.LANCZOS)
+    tile: Image.Image = shown.resize((SIDE_PX, SIDE_PX), Image.Resampling.LANCZOS)
+    return tile
 
 
 def main() -> int:

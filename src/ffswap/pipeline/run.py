@@ -15,7 +15,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -182,7 +182,6 @@ def _result(job: Future[Frames], stop: threading.Event) -> Frames:
     while True:
         if stop.is_set():
             raise StoppedError
-        try:
-            return job.result(timeout=TICK_S)
-        except TimeoutError:
-            continue
+        # Not `result(timeout)`: its time-out could not be told from one that the job raised.
+        if wait([job], TICK_S).done:
+            return job.result()

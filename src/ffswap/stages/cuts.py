@@ -45,7 +45,7 @@ class CutDetector:
         if last is None:
             return False
         change = float(np.abs(small - last).mean())
-        if change > LEAST_CHANGE and change > AGAINST_MOTION * self._usual:
-            return True
+        cut = change > LEAST_CHANGE and change > AGAINST_MOTION * self._usual
+        # A cut counts too: motion that begins at once looks like one, but not for ever.
         self._usual = MEMORY * self._usual + (1 - MEMORY) * change
-        return False
+        return cut

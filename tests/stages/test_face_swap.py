@@ -1,0 +1,65 @@
+"""The stages in their order: counts, and that painting needs no order."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ffswap.options import MeshSwapOptions, TrackOptions
+from ffswap.stages.choose import FaceChooser
+from ffswap.stages.face_swap import FaceSwap
+from ffswap.stages.mesh_swap import MeshSwapper
+from ffswap.stages.track import FaceTracker
+from tests.stages.face_scenes import Nets, copy_of, frames_of, scene, some
+
+SIZE = (180, 320)
+
+
+def a_swap(nets: Nets, source, choice="largest") -> FaceSwap:
+    tracker = FaceTracker(*nets, TrackOptions())
+    return FaceSwap(tracker, FaceChooser(choice), MeshSwapper(source, MeshSwapOptions()))
+
+
+def test_counts_and_untouched_frames(nets, hopper):
+    face = scene(*SIZE, ("astronaut", 20, 10, 150), ("hopper", 200, 60, 90))
+    frames = frames_of([face, face, scene(*SIZE), scene(*SIZE)])
+    out = copy_of(frames)
+    swap = a_swap(nets, hopper)
+    for at in (0, 2):
+        part = some(out, at, at + 2)
+        swap.paint(part, swap.look(part))
+    counts = swap.counts
+    assert (counts.frames, counts.frames_without_face, counts.faces) == (4, 2, 2)
+    assert swap.tracks == 2
+    for i in range(4):
+        off = frames.planes[i][0] != out.planes[i][0]
+        assert off[:, :170].any() == (i < 2)
+        assert not off[:, 190:].any(), "the smaller face is not swapped"
+
+
+def test_all_faces(nets, hopper):
+    frames = frames_of([scene(*SIZE, ("astronaut", 5, 10, 140), ("hopper", 170, 20, 130))])
+    out = copy_of(frames)
+    swap = a_swap(nets, hopper, "all")
+    swap.paint(out, swap.look(out))
+    assert swap.counts.faces == 2
+    off = frames.planes[0][0] != out.planes[0][0]
+    assert off[:, :150].any()
+    assert off[:, 170:].any()
+
+
+def test_looking_changes_nothing_and_painting_later_is_the_same(nets, hopper):
+    frames = frames_of([scene(*SIZE, ("astronaut", 20 + k, 10, 150)) for k in range(3)])
+    one, two = copy_of(frames), copy_of(frames)
+    swap = a_swap(nets, hopper)
+    plans = swap.look(one)
+    assert all((a == b).all() for p, q in zip(one.planes, frames.planes, strict=True) for a, b in zip(p, q, strict=True))  # fmt: skip
+    for k in (2, 1, 0):
+        swap.paint(some(one, k, k + 1), plans[k : k + 1])
+    swap = a_swap(nets, hopper)
+    for k in range(3):
+        part = some(two, k, k + 1)
+        swap.paint(part, swap.look(part))
+    off = [
+        np.abs(p[0].astype(int) - q[0]).max() for p, q in zip(one.planes, two.planes, strict=True)
+    ]
+    assert max(off) <= 1
