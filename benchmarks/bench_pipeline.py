@@ -61,7 +61,7 @@ class Plan:
     """
 
     heights_px: tuple[int, ...] = (360, 1080)
-    loops: int = 5
+    loops: int = 10
     repeats: int = 5
     warm_up: bool = True
     memory_loops: tuple[int, int] = (2, 20)

@@ -96,6 +96,11 @@ def test_letterbox_of_a_tile_starts_at_its_left_and_top_edge():
     assert np.abs(affine.apply(matrix, np.array([395.5, 295.5])) - [191.5, 191.5]).max() < EXACT
 
 
+def test_letterbox_of_a_tall_region():
+    matrix = affine.letterbox_matrix(0, 0, 1080, 1920, 0, 192)
+    assert np.abs(affine.apply(matrix, np.array([-0.5, -0.5])) - [41.5, -0.5]).max() < EXACT
+
+
 def test_letterbox_with_an_odd_rest_is_centred_to_half_a_pixel():
     matrix = affine.letterbox_matrix(0, 0, 5, 4, 0, 5)
     assert np.abs(affine.apply(matrix, np.array([0.0, 0.0])) - [0, 0.5]).max() < EXACT

@@ -133,6 +133,9 @@ def test_polygons_follow_subpixel_places():
         y, x = np.mgrid[0:40, 0:40]
         assert (got * x).sum() / got.sum() == pytest.approx(19 + shift, abs=0.1)
         assert (got * y).sum() / got.sum() == pytest.approx(19 + shift, abs=0.1)
+        square = np.array([[10, 10], [20, 10], [20, 20], [10, 20]], np.float32) + np.float32(shift)
+        got = cpu.polygons((40, 40), [(square, 255)]) / 255.0
+        assert (got * x).sum() / got.sum() == pytest.approx(15 + shift, abs=0.15)
 
 
 @pytest.mark.parametrize("seed", range(8))

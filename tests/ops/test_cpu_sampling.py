@@ -107,6 +107,10 @@ def test_sample_plane_does_not_alias():
     matrix = affine.crop_matrix(199.5, 199.5, 400, 0.0, 50)
     got = cpu.sample_plane(plane, matrix, (50, 50), None)
     assert np.abs(got.astype(int) - 100).max() <= 15
+    noise = np.random.default_rng(1).integers(0, 256, (400, 400), dtype=np.uint8)
+    got = cpu.sample_plane(noise, matrix, (50, 50), None)
+    # Means of at least 7 x 7 pixels.
+    assert got.std() < noise.std() / 6
 
 
 @pytest.mark.parametrize("shrinks", [1, 4])

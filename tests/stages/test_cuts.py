@@ -40,13 +40,14 @@ def test_batches_do_not_matter():
     assert got == CutDetector()(clip)
 
 
-def test_noise_is_no_cut():
+@pytest.mark.parametrize("fmt", ["yuv420p", "yuv420p10le", "yuv444p16le"])
+def test_noise_is_no_cut(fmt):
     rng = np.random.default_rng(1)
     clip = [
         np.clip(picture(1) + rng.normal(0, 25, (180, 320, 3)), 0, 255).astype(np.uint8)
         for _ in range(8)
     ]
-    assert flags(clip) == []
+    assert flags(clip, fmt) == []
 
 
 def test_a_cut_is_seen_through_noise():

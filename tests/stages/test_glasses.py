@@ -21,7 +21,7 @@ STYLES = {
 """Colour of the rims, of the lenses."""
 
 
-def with_glasses(rgb: U8, points: F32, style: str) -> U8:
+def with_glasses(rgb: U8, points: F32, style: str, *, rims: bool = True) -> U8:
     """Two rims and a bridge, drawn through the mesh."""
     rim, lens = STYLES[style]
     out, xy = rgb.copy(), points[:, :2]
@@ -34,7 +34,7 @@ def with_glasses(rgb: U8, points: F32, style: str) -> U8:
     def fixed(point: F32) -> tuple[int, int]:
         return int(point[0] * 16), int(point[1] * 16)
 
-    for eye in eyes:
+    for eye in eyes if rims else []:
         middle = fixed(eye + np.array([0, 0.15 * width], np.float32))
         axes = (int(0.95 * width * 16), int(0.72 * width * 16))
         if lens is not None:
@@ -76,6 +76,10 @@ def test_glasses_that_are_drawn_are_seen_covered_and_not_painted(mesh, face, sty
     assert cover[v - 4 : v + 8, u - 2 : u + 3].max() > 0.7
     assert cover[(space.height < -3) & space.inside].max() < 0.01
 
+    if STYLES[style][1] is not None:
+        lens = (space.mesh.uv[list(fm.RIGHT_EYE)].mean(0) * GLASSES_SIDE).astype(int)
+        assert cover[lens[1] + 5, lens[0]] > 0.7
+
     plain = astronaut.texture(GLASSES_SIDE, *BT709).mask
     eyes = (np.abs(space.height - 2.6) < 1.2) & (plain > 0.5)
     assert texture.mask[eyes].mean() < 0.65 * plain[eyes].mean()
@@ -95,6 +99,11 @@ def test_glasses_that_are_drawn_are_seen_covered_and_not_painted(mesh, face, sty
 )
 def test_a_face_without_glasses_has_none(mesh, face, change):
     assert evidence(source_of(mesh, change(face[0]), face[1])) < 0.2
+
+
+def test_a_line_across_the_nose_alone_is_no_glasses(mesh, face):
+    drawn = with_glasses(face[0], face[1], "black", rims=False)
+    assert evidence(source_of(mesh, drawn, face[1])) < 0.2
 
 
 def test_worn_glasses_are_seen(hopper, astronaut):

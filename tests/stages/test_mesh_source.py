@@ -53,6 +53,7 @@ def test_textures_of_every_side(astronaut, side):
     assert np.isfinite(texture.detail).all()
     assert (texture.mask[~texture.space.inside] == 0).all()
     assert texture.mask[texture.space.inside].mean() > 0.3
+    assert texture.detail[..., 0].max() <= 0.5
     assert astronaut.texture(side, *BT709) is texture
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -104,6 +105,7 @@ def test_ones_own_face_changes_little_and_another_much(target, hopper, astronaut
     cv2.fillConvexPoly(inside, np.round(cv2.convexHull(mesh[:, :2].copy())).astype(np.int32), 1)
     little, much = (change(frames, f)[0][inside > 0].mean() for f in (own, other))
     assert little < 0.02
+    assert max(plane.mean() for plane in change(frames, own)[1:]) < 0.006
     # Not more than that: the astronaut's broad smile keeps its own folds under the other face.
     assert much > 1.7 * little
 
@@ -267,4 +269,6 @@ def test_too_few_pixels_are_left_alone(height, width):
     assert paint.bounds(height, width, (2, 2)) is None
     # From floor(10) - 4 on the chroma grid to ceil(20) + 5.
     assert paint.bounds(100, 100, (2, 2)) == (slice(6, 25), slice(6, 25))
+    odd = replace(paint, mesh=mesh + np.float32(1))
+    assert odd.bounds(100, 100, (2, 2)) == (slice(6, 26), slice(6, 26))
     assert paint.bounds(22, 23, (1, 1)) == (slice(6, 22), slice(6, 23))

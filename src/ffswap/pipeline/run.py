@@ -29,9 +29,9 @@ from .threads import Channel, Crew, StoppedError, Stopwatch
 
 __all__ = ["ClipRun", "batch_frames", "usable_cores"]
 
-QUEUE_BATCHES = 2
-"""Batches that wait between two workers: one is not enough to cover a worker's hiccup, more than
-two only take memory."""
+QUEUE_BATCHES = 3
+"""Batches that wait between two workers: enough to cover a worker's hiccup; more only take memory.
+Measured on two cores at 360p: 2 and 4 differ by less than the noise of 5 %."""
 
 BATCH_PIXELS = 16 << 20
 LARGEST_BATCH = 8
