@@ -20,6 +20,7 @@ NET_PX = 192
 SPEC = get("face_detection_full_range")
 
 SIZES = [
+    (1080, 5120), 
     (90, 120), (240, 320), (480, 640), (479, 641), (576, 720), (720, 1280), (1080, 1920),
     (1920, 1080), (1079, 1919), (1080, 2560), (1440, 2560), (2160, 3840), (3840, 2160), (2160, 2160),
 ]  # fmt: skip
@@ -35,7 +36,7 @@ def holds(view: View, box: NDArray[Any]) -> bool:
     )
 
 
-@pytest.mark.parametrize("min_face_px", [40, 60, 150])
+@pytest.mark.parametrize("min_face_px", [12, 40, 60, 150])
 @pytest.mark.parametrize(("height", "width"), SIZES)
 def test_every_face_is_whole_in_a_view_that_shows_it_large_enough(height, width, min_face_px):
     """Property: any place, any size from the smallest upwards.

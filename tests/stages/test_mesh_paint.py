@@ -61,6 +61,7 @@ def test_a_change_of_shape_moves_what_is_there(target, hopper, name, shift):
     paint = replace(
         plan(hopper, frames, mesh), opacity=np.zeros((128, 128), np.float32),
         shift=np.full((468, 2), shift, np.float32),
+        field=np.full((64, 64, 2), shift, np.float32),
     )  # fmt: skip
     out = copy_of(frames)
     paint_face(hopper, out, 0, paint)

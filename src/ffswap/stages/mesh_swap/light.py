@@ -119,7 +119,7 @@ def read_appearance(
         weight = (counts * (1 - smoothstep(off, 0.3, 0.7))).astype(np.float32) + 1e-6
     light = low_pass(logged, weight)
     near = smoothstep(space.oval_distance, 0.5, 1.5).astype(np.float32) * visible
-    near *= space.inside
+    near *= space.inside * source.valid
     target = standard_deviation(np.clip(logged[..., 0] - light[..., 0], -1, 1), near)
     own = standard_deviation(np.clip(source.detail[..., 0], -1, 1), near)
     strength = _chroma(light, counts) / max(_chroma(source.light, counts), 1e-3)

@@ -52,7 +52,8 @@ class SourceTexture:
         detail: (n, n, 3) float32: log luma, Cb, Cr without the portrait's light.
         light: (n, n, 3) float32: the portrait's light and skin tone.
         mask: (n, n) float32: how much of the source may be painted, 0 to 1.
-        valid: (n, n) float32: 0 where hair, a cap or glasses cover the portrait's skin.
+        valid: (n, n) float32: 0 where hair, a cap or glasses cover the portrait's skin, and where its
+            features were left out because of them.
         folds: (n, n, 3) float32: the part of `detail` that the portrait's expression has made.
     """
 
@@ -142,7 +143,12 @@ class MeshSource:
         mask, cover = mask * (1 - worn), np.maximum(cover, worn)
         folds = source_folds(detail, fold_region(space))
         return SourceTexture(
-            space, detail.astype(np.float32), light, mask.astype(np.float32), 1 - cover, folds
+            space,
+            detail.astype(np.float32),
+            light,
+            mask.astype(np.float32),
+            1 - np.maximum(cover, plain),
+            folds,
         )
 
     def _worn_glasses(self, detail: F32, kr: float, kb: float) -> F32:
