@@ -236,6 +236,22 @@ def test_one_frame_clip(clip: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".webm", ".avi", ".ts"])
+@pytest.mark.parametrize("frames", [1, 2])
+def test_hardly_any_frames_with_an_encoder_that_makes_up_their_dts(
+    clip: Any, tmp_path: Path, frames: int
+) -> None:
+    source = clip("in.mp4", frames=frames)
+    with ClipReader(source) as reader:
+        plan = choose("out.mp4", reader.info, EncodeOptions(encoder="libx265"))
+    transcode(source, tmp_path / "out.mp4", plan)
+    assert content(tmp_path / "out.mp4").pts == content(source).pts
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        packets = [p for p in container.demux(container.streams.video[0]) if p.size]
+        late = [float((p.pts - p.dts) * p.time_base) for p in packets]
+    assert len(late) == frames
+    assert 0 <= min(late) <= max(late) < 1
+
+
 @pytest.mark.parametrize("audio_s", [0.3, 4.0])
 def test_no_false_alarm_whatever_the_length_of_the_sound(
     clip: Any, tmp_path: Path, suffix: str, audio_s: float

@@ -220,7 +220,7 @@ def test_hdr_metadata_goes_through(clip: Any, tmp_path: Path) -> None:
         "G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,50)"
     )
     source = clip(
-        "in.mkv", encoder="libx265", pix_fmt="yuv420p10le", tags=(9, 1, 9, 16), frames=2,
+        "in.mkv", encoder="libx265", pix_fmt="yuv420p10le", tags=(9, 1, 9, 16), frames=4,
         options={"preset": "ultrafast", "x265-params": params},
     )  # fmt: skip
     info = probe(source)

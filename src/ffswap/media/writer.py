@@ -39,6 +39,9 @@ _MPEG4_MAX_DENOMINATOR = 65535
 # Bytes of a mov_text sample that says only that it has no text.
 _MOV_TEXT_GAP = 2
 
+# No encoder holds a frame back for longer than this before it is shown.
+_LONGEST_DELAY_S = 3600
+
 # Media that end in one of these when FFmpeg says so have failed for want of a working disk.
 _DISK_ERRORS = {
     errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM,
@@ -83,6 +86,7 @@ class ClipWriter:
         self._output: OutputContainer | None = None
         self._streams: dict[int, Stream] = {}
         self._last: int | None = None
+        self._last_dts: int | None = None
         self._dropped = self._refused = 0
         self._written = 0
         self._warnings: list[str] = list(plan.warnings)
@@ -315,12 +319,22 @@ class ClipWriter:
 
     def _run_encoder(self, frame: VideoFrame | None) -> list[Packet[VideoStream]]:
         try:
-            return self._video.encode(frame)
+            return [self._timed(packet) for packet in self._video.encode(frame)]
         except (av.FFmpegError, ValueError) as error:
             raise EncoderError(
                 f"{self._plan.name}: {error_text(error)}",
                 file=self._file.path, stage="encode", frame=self._written,
             ) from error  # fmt: skip
+
+    def _timed(self, packet: Packet[VideoStream]) -> Packet[VideoStream]:
+        """The packet with a dts that can be: libx265 leaves it to chance in clips of one or two
+        frames, which then could not be muxed or began years ago."""
+        pts, dts, base = packet.pts, packet.dts, fraction(packet.time_base)
+        if pts is not None and base is not None:
+            if dts is None or not 0 <= (pts - dts) * base <= _LONGEST_DELAY_S:
+                packet.dts = pts if self._last_dts is None else max(pts, self._last_dts + 1)
+            self._last_dts = packet.dts
+        return packet
 
     def _mux(self, packets: Iterable[Packet[Any]]) -> None:
         assert self._output is not None
