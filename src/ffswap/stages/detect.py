@@ -13,9 +13,8 @@ from ..engines import Session
 from ..geometry import affine, boxes
 from ..geometry.boxes import Detections
 from ..models import ModelSpec
-from ..ops import cpu
 from ..options import DetectOptions
-from .feed import net_input
+from .feed import CropNet
 
 __all__ = ["Detector", "View", "views_of"]
 
@@ -100,12 +99,9 @@ class Detector:
         options: thresholds.
     """
 
-    MAX_BATCH = 16
-    """Views per call of the net: bounds its scratch memory to about 100 MB."""
-
     def __init__(self, session: Session, spec: ModelSpec, options: DetectOptions) -> None:
-        self._session, self._spec, self._options = session, spec, options
-        self._size = spec.image.size[0]
+        self._net, self._options = CropNet(session, spec), options
+        self._size = self._net.size
         self._centres = boxes.anchors(ANCHOR_GRIDS[self._size])
 
     def views(self, frames: Frames) -> tuple[View, ...]:
@@ -124,19 +120,11 @@ class Detector:
             suppressed; nothing for frames that no view was asked of.
         """
         found: list[list[Detections]] = [[] for _ in range(len(frames))]
-        for at in range(0, len(wanted), self.MAX_BATCH):
-            part = wanted[at : at + self.MAX_BATCH]
-            matrices = [self._matrix(frames, view) for _, view in part]
-            crops = [
-                cpu.crop_rgb(
-                    frames.planes[i], frames.format, frames.colour, m, self._size, pad_black=True
-                )
-                for (i, _), m in zip(part, matrices, strict=True)
-            ]
-            out = self._session.run(net_input(crops, self._spec))
-            regressors, logits = (out[name] for name in self._spec.outputs)
-            for k, (i, _) in enumerate(part):
-                found[i].append(self._decode(regressors[k], logits[k], matrices[k]))
+        places = [(i, self._matrix(frames, view)) for i, view in wanted]
+        if places:
+            outputs = self._net(frames, places, pad_black=True)
+            for (i, matrix), regressors, logits in zip(places, *outputs, strict=True):
+                found[i].append(self._decode(regressors, logits, matrix))
         nothing = Detections(*(np.zeros(s, np.float32) for s in ((0, 4), (0, 6, 2), (0,))))
         return [
             boxes.non_maximum_suppression(Detections.concatenate(f), self._options.iou)

@@ -15,8 +15,7 @@ from ..geometry.boxes import Detections
 from ..geometry.hand import hand_box, hand_size, palm_centre, roi_from_hand, roi_from_palm
 from ..geometry.roi import Roi
 from ..models import ModelSpec
-from ..ops import cpu
-from .feed import net_input
+from .feed import CropNet
 
 __all__ = ["Hand", "HandNet", "HandTracker", "PalmDetector"]
 
@@ -64,9 +63,6 @@ in which it is followed reaches about that far."""
 LARGEST_GROWTH = 1.6
 """A hand that grew or shrank by more than this from one frame to the next has been lost."""
 
-MAX_BATCH = 16
-"""Views per call of the palm net: bounds its scratch memory."""
-
 DEPTH_SCALE = 2.5
 """The net's z is this many times too small. Source: MediaPipe's hand_landmark_cpu (normalize_z)."""
 
@@ -100,8 +96,8 @@ class PalmDetector:
     """
 
     def __init__(self, session: Session, spec: ModelSpec) -> None:
-        self._session, self._spec = session, spec
-        self._size = spec.image.size[0]
+        self._net = CropNet(session, spec)
+        self._size = self._net.size
         self._centres = boxes.anchors(ANCHOR_GRIDS)
 
     def __call__(self, frames: Frames, wanted: Sequence[tuple[int, F32]]) -> list[Detections]:
@@ -115,20 +111,14 @@ class PalmDetector:
         Returns:
             What each view holds, suppressed: boxes and seven points, pixels of the luma plane.
         """
-        found = []
-        for at in range(0, len(wanted), MAX_BATCH):
-            part = wanted[at : at + MAX_BATCH]
-            matrices = [self._matrix(frames, view) for _, view in part]
-            crops = [
-                cpu.crop_rgb(
-                    frames.planes[i], frames.format, frames.colour, m, self._size, pad_black=True
-                )
-                for (i, _), m in zip(part, matrices, strict=True)
-            ]
-            out = self._session.run(net_input(crops, self._spec))
-            regressors, logits = (out[name] for name in self._spec.outputs)
-            found += [self._decode(*row) for row in zip(regressors, logits, matrices, strict=True)]
-        return found
+        places = [(i, self._matrix(frames, view)) for i, view in wanted]
+        if not places:
+            return []
+        outputs = self._net(frames, places, pad_black=True)
+        return [
+            self._decode(regressors, logits, matrix)
+            for (_, matrix), regressors, logits in zip(places, *outputs, strict=True)
+        ]
 
     def _matrix(self, frames: Frames, view: F32) -> NDArray[np.float64]:
         left, top, right, bottom = (float(v) for v in view)
@@ -155,19 +145,14 @@ class HandNet:
     """
 
     def __init__(self, session: Session, spec: ModelSpec) -> None:
-        self._session, self._spec = session, spec
+        self._net = CropNet(session, spec)
 
     def __call__(self, frames: Frames, i: int, rois: Sequence[Roi]) -> list[Hand]:
         """A hand per region of frame i, whatever its score."""
         if not rois:
             return []
-        size = self._spec.image.size[0]
-        matrices = [roi.matrix(size) for roi in rois]
-        crops = [
-            cpu.crop_rgb(frames.planes[i], frames.format, frames.colour, m, size) for m in matrices
-        ]
-        out = self._session.run(net_input(crops, self._spec))
-        landmarks, presence = (out[name] for name in self._spec.outputs[:2])
+        matrices = [roi.matrix(self._net.size) for roi in rois]
+        landmarks, presence = self._net(frames, [(i, matrix) for matrix in matrices])[:2]
         hands = []
         for row, score, matrix in zip(landmarks, presence.reshape(-1), matrices, strict=True):
             points = row.reshape(-1, 3).astype(np.float32)

@@ -15,11 +15,10 @@ from ..geometry.boxes import Detections, box_iou
 from ..geometry.one_euro import OneEuroFilter
 from ..geometry.roi import Roi, face_points, mesh_box, roi_from_keypoints, roi_from_mesh
 from ..models import ModelSpec
-from ..ops import cpu
 from ..options import TrackOptions
 from .cuts import CutDetector
 from .detect import Detector, View
-from .feed import net_input
+from .feed import CropNet
 
 __all__ = ["FaceTracker", "MeshNet"]
 
@@ -49,19 +48,14 @@ class MeshNet:
     """
 
     def __init__(self, session: Session, spec: ModelSpec) -> None:
-        self._session, self._spec = session, spec
+        self._net = CropNet(session, spec)
 
     def __call__(self, frames: Frames, i: int, rois: Sequence[Roi]) -> tuple[F32, F32]:
         """Meshes (n, 468, 3) in pixels of the luma plane and their confidence (n,), 0 to 1."""
-        size = self._spec.image.size[0]
         if not rois:
             return np.zeros((0, 468, 3), np.float32), np.zeros(0, np.float32)
-        matrices = [roi.matrix(size) for roi in rois]
-        crops = [
-            cpu.crop_rgb(frames.planes[i], frames.format, frames.colour, m, size) for m in matrices
-        ]
-        out = self._session.run(net_input(crops, self._spec))
-        landmarks, logits = (out[name] for name in self._spec.outputs)
+        matrices = [roi.matrix(self._net.size) for roi in rois]
+        landmarks, logits = self._net(frames, [(i, matrix) for matrix in matrices])
         meshes = landmarks.reshape(len(rois), -1, 3).copy()
         for mesh, matrix in zip(meshes, matrices, strict=True):
             # The net counts from the crop's edge, our pixels from the centre of the first.
