@@ -154,7 +154,8 @@ class SwapOptions:
         start: first moment of the target that is kept; the output begins there.
         end: first moment of the target that is no longer kept.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-        threads: threads that decoder, compute and encoder may use in all; None: all cores.
+        threads: that decoder, painters and encoder may use, each for itself; None: as many as
+            there are cores.
         overwrite: replace the output if it exists.
     """
 

@@ -14,7 +14,7 @@ X264 = EncoderSurvey(name="libx264", ok=True, reason=None)
 NVENC = EncoderSurvey(name="h264_nvenc", ok=False, reason="no driver")
 MODELS = [
     ModelSurvey(name=kind, kind=kind, licence="Apache-2.0", vendor="Someone")
-    for kind in ("detector", "landmarker")
+    for kind in ("detector", "landmarker", "hand_detector", "hand_landmarker")
 ]
 GPU = GpuSurvey(index=0, name="A GPU", memory_bytes=1, driver="1", compute_capability="9.0")
 

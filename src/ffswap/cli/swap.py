@@ -65,7 +65,10 @@ _KeepOccluders = Annotated[
 ]
 _Device = Annotated[str, _value("--device", "auto|cpu|cuda|cuda:N", "what computes", _DEVICES)]
 _Threads = Annotated[
-    int | None, _value("--threads", "N", "1 to 256, for the whole run; left out: all cores")
+    int | None,
+    _value(
+        "--threads", "N", "1 to 256, for decoder, painters and encoder each; left out: one per core"
+    ),
 ]
 _Overwrite = Annotated[bool, typer.Option("--overwrite", "-y", help="replace OUTPUT if it exists")]
 _Progress = Annotated[

@@ -19,6 +19,7 @@ from ..stages.face_swap import FaceSwap
 from ..stages.hands import HandTracker
 from ..stages.mesh_swap import MeshSource, MeshSwapper
 from ..stages.track import FaceTracker, MeshNet, still_mesh
+from .plan import EMBEDDED_SWAPPER
 
 __all__ = ["Chain", "open_chain", "resolve_device"]
 
@@ -26,7 +27,6 @@ DETECTOR = "face_detection_full_range"
 LANDMARKER = "face_landmark"
 PALM_DETECTOR = "palm_detection"
 HAND_LANDMARKER = "hand_landmark"
-SWAPPER = "mesh"
 
 
 def resolve_device(device: str) -> str:
@@ -53,7 +53,7 @@ class Chain:
         options: of the run.
     """
 
-    model = SWAPPER
+    model = EMBEDDED_SWAPPER
 
     def __init__(
         self,

@@ -15,8 +15,8 @@ __all__ = ["EMBEDDED_SWAPPER", "MachineSurvey", "WouldUse", "choose", "survey"]
 
 # The embedded swapper is geometry and relighting, not a net: it is in no catalogue.
 EMBEDDED_SWAPPER = "mesh"
-# Kinds of model without which it finds no face.
-_NEEDED_KINDS = ("detector", "landmarker")
+# Kinds of model without which it finds no face, or paints over hands.
+_NEEDED_KINDS = ("detector", "landmarker", "hand_detector", "hand_landmarker")
 
 
 @dataclass(frozen=True, kw_only=True)
