@@ -21,7 +21,7 @@ STYLES = {
 """Colour of the rims, of the lenses."""
 
 
-def with_glasses(rgb: U8, points: F32, style: str, *, rims: bool = True) -> U8:
+def with_glasses(rgb: U8, points: F32, style: str, *, rims: bool = True, bridge: bool = True) -> U8:
     """Two rims and a bridge, drawn through the mesh."""
     rim, lens = STYLES[style]
     out, xy = rgb.copy(), points[:, :2]
@@ -39,9 +39,12 @@ def with_glasses(rgb: U8, points: F32, style: str, *, rims: bool = True) -> U8:
         axes = (int(0.95 * width * 16), int(0.72 * width * 16))
         if lens is not None:
             cv2.ellipse(out, middle, axes, angle, 0, 360, lens, -1, cv2.LINE_AA, 4)
-        cv2.ellipse(out, middle, axes, angle, 0, 360, rim, thick, cv2.LINE_AA, 4)
+        # Without a bridge only the lower halves: nothing touches the nose.
+        arc = (0, 360) if bridge else (35, 145)
+        cv2.ellipse(out, middle, axes, angle, *arc, rim, thick, cv2.LINE_AA, 4)
     a, b = eyes[0] + along * 0.95 * width, eyes[1] - along * 0.95 * width
-    cv2.line(out, fixed(a), fixed(b), rim, thick, cv2.LINE_AA, 4)
+    if bridge:
+        cv2.line(out, fixed(a), fixed(b), rim, thick, cv2.LINE_AA, 4)
     return np.asarray(out, np.uint8)
 
 
@@ -116,3 +119,11 @@ def test_nothing_odd_is_no_evidence(astronaut):
     flat = np.zeros((GLASSES_SIDE, GLASSES_SIDE, 3), np.float32)
     assert glasses.evidence(flat) == 0
     assert glasses.cover(flat).max() == 0
+
+
+def test_arcs_under_the_eyes_alone_are_no_glasses(mesh, face):
+    """Dark rings under the eyes are no glasses: both signs are asked for."""
+    rings = with_glasses(face[0], face[1], "brown", bridge=False)
+    assert evidence(source_of(mesh, rings, face[1])) < 0.5
+    whole = with_glasses(face[0], face[1], "brown")
+    assert evidence(source_of(mesh, whole, face[1])) > 0.5
