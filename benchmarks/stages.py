@@ -10,7 +10,7 @@ from ffswap.carriers import Frames
 from ffswap.media import ClipReader, ClipWriter, choose, read_picture
 from ffswap.options import Position, SwapOptions
 from ffswap.pipeline.chain import open_chain
-from ffswap.pipeline.run import MOST_PAINTERS, batch_frames, usable_cores
+from ffswap.pipeline.run import batch_frames, painters
 
 __all__ = ["rates_alone"]
 
@@ -36,8 +36,8 @@ def rates_alone(portrait: Path, clip: Path, folder: Path, frames: int) -> dict[s
         plans = [swap.look(batch) for batch in batches]
         seconds["track"] = time.perf_counter() - start
         start = time.perf_counter()
-        with ThreadPoolExecutor(min(MOST_PAINTERS, usable_cores())) as painters:
-            list(painters.map(swap.paint, batches, plans))
+        with ThreadPoolExecutor(painters(None)) as pool:
+            list(pool.map(swap.paint, batches, plans))
         seconds["paint"] = time.perf_counter() - start
     output = folder / "alone.mp4"
     with _reader(clip, frames) as reader:

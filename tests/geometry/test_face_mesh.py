@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from ffswap.carriers import F32
 from ffswap.geometry import face_mesh as fm
-from ffswap.geometry.face_mesh import FaceMesh, eye_openness, smoothstep
+from ffswap.geometry.face_mesh import FaceMesh, cheek_width, smoothstep
 from ffswap.models import canonical_mesh
 
 NOSE_TIP, RIGHT_CHEEK, LEFT_CHEEK = 4, 50, 280
@@ -188,8 +188,7 @@ def test_smooth_shape_of_random_fields_is_symmetric(mesh):
     assert np.abs(got - other).max() < 1e-3
 
 
-def test_eye_openness_by_hand():
+def test_cheek_width_by_hand():
     mesh = np.zeros((468, 3), np.float32)
-    mesh[33], mesh[133], mesh[159], mesh[145] = (0, 0, 9), (10, 0, 0), (5, -1, 0), (5, 2, 9)
-    mesh[362], mesh[263], mesh[386], mesh[374] = (20, 0, 0), (30, 0, 0), (25, 0, 9), (25, 1, 0)
-    assert eye_openness(mesh) == pytest.approx((0.3, 0.1))
+    mesh[234], mesh[454] = (10, 20, 7), (13, 24, -9)
+    assert cheek_width(mesh) == pytest.approx(5)

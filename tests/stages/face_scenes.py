@@ -164,7 +164,7 @@ def face_mesh() -> FaceMesh:
 
 def meshes_in(nets: Nets, rgb: U8) -> F32:
     """(n, 468, 3) of the faces in a picture, largest first."""
-    meshes, _ = still_mesh(*nets, frames_of([rgb], FORMATS["yuv444p16le"]), 0.5)
+    meshes = still_mesh(*nets, frames_of([rgb], FORMATS["yuv444p16le"]), 0.5)
     return meshes
 
 

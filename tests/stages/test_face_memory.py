@@ -26,7 +26,7 @@ def look(value: float = 1.0) -> Appearance:
     plane = np.full((2, 2), value, np.float32)
     return Appearance(
         light=np.full((2, 2, 3), value, np.float32), contrast=value, saturation=value,
-        detail=np.zeros((2, 2, 3), np.float32), off=plane, visible=plane,
+        detail=np.zeros((2, 2, 3), np.float32), off=plane,
     )  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from ..carriers import F32
 __all__ = [
     "FaceMesh",
     "Pose",
-    "eye_openness",
+    "cheek_width",
     "smoothstep",
 ]
 
@@ -59,14 +59,10 @@ def smoothstep(x: Any, low: float, high: float) -> Any:
     return t * t * (3 - 2 * t)
 
 
-def eye_openness(mesh: F32) -> tuple[float, float]:
-    """Height by width of the person's right and left eye, about 0.15 (shut) to 0.4."""
-    xy = mesh[:, :2]
-
-    def span(a: int, b: int) -> float:
-        return float(np.linalg.norm(xy[a] - xy[b]))
-
-    return span(159, 145) / span(33, 133), span(386, 374) / span(362, 263)
+def cheek_width(mesh: F32) -> float:
+    """Width of a face as seen, from cheek to cheek, of a mesh (468, 2 or more), pixels."""
+    a, b = CHEEK_TO_CHEEK
+    return float(np.linalg.norm(mesh[a, :2] - mesh[b, :2]))
 
 
 class FaceMesh:

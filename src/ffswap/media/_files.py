@@ -7,9 +7,10 @@ import errno
 import os
 import secrets
 import stat
+from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import av
 from av.container import InputContainer
@@ -22,9 +23,18 @@ from ..errors import (
     OutputWriteError,
 )
 
-__all__ = ["PathLike", "PendingFile", "check_input", "fraction", "open_input", "write_error"]
+__all__ = [
+    "PathLike",
+    "PendingFile",
+    "by_suffix",
+    "check_input",
+    "fraction",
+    "open_input",
+    "write_error",
+]
 
 PathLike = str | os.PathLike[str]
+T = TypeVar("T")
 
 ALLOWED = "a video such as mp4, mov, mkv, webm, avi or ts"
 
@@ -42,6 +52,24 @@ _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
 def fraction(value: Any) -> Fraction | None:
     """A rational of PyAV's (any of its versions) as a Fraction; None where it is not set."""
     return Fraction(value.numerator, value.denominator) if value else None
+
+
+def by_suffix(path: PathLike, table: Mapping[str, T], kind: str) -> T:
+    """The entry of a table for the suffix of a file name, in any case.
+
+    Args:
+        path: of an output.
+        table: by suffix, dot included, in lower case.
+        kind: of suffix, for the message.
+
+    Raises:
+        OutputFormatError: there is no suffix, or no entry for it.
+    """
+    suffix = Path(path).suffix
+    if suffix.lower() in table:
+        return table[suffix.lower()]
+    given = f"unknown {kind} suffix {suffix!r}" if suffix else "no file name suffix"
+    raise OutputFormatError(f"{given}; allowed: {', '.join(table)}", file=path)
 
 
 def check_input(path: PathLike, allowed: str = ALLOWED) -> Path:

@@ -17,7 +17,7 @@ from ..carriers import PixelFormat
 from ..errors import EncoderError, OptionError, OutputFormatError
 from ..options import EncodeOptions
 from ._encoder_table import CONTAINERS, ENCODERS, QSCALE_UNIT, Container, Encoder
-from ._files import PathLike
+from ._files import PathLike, by_suffix
 from .colour import pixel_format
 from .probe import ClipInfo, Mastering
 
@@ -68,12 +68,7 @@ def container_of(path: PathLike) -> Container:
     Raises:
         OutputFormatError: no known one.
     """
-    suffix = Path(path).suffix
-    found = CONTAINERS.get(suffix.lower())
-    if found is None:
-        given = f"unknown file name suffix {suffix!r}" if suffix else "no file name suffix"
-        raise OutputFormatError(f"{given}; allowed: {', '.join(CONTAINERS)}", file=path)
-    return found
+    return by_suffix(path, CONTAINERS, "file name")
 
 
 @functools.cache

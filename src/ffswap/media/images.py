@@ -15,7 +15,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ..carriers import Colour, Frames, PixelFormat, Plane
 from ..errors import FfswapError, MediaError, OptionError, OutputFormatError
-from ._files import PathLike, PendingFile, check_input, write_error
+from ._files import PathLike, PendingFile, by_suffix, check_input, write_error
 from .probe import probe
 
 __all__ = [
@@ -236,12 +236,7 @@ def picture_format(path: PathLike) -> str:
     Raises:
         OutputFormatError: no known one.
     """
-    suffix = Path(path).suffix
-    found = _FORMATS.get(suffix.lower())
-    if found is None:
-        given = f"unknown picture suffix {suffix!r}" if suffix else "no file name suffix"
-        raise OutputFormatError(f"{given}; allowed: {', '.join(_FORMATS)}", file=path)
-    return found
+    return by_suffix(path, _FORMATS, "picture")
 
 
 def write_picture(

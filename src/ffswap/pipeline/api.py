@@ -150,7 +150,7 @@ class _Job:
                 writer,
                 swap,
                 threads=options.threads,
-                total=_expected_frames(info, options),
+                total=reader.expected_frames,
                 progress=progress,
                 cancel=cancel,
             )
@@ -233,25 +233,3 @@ def _refuse_clip_options(options: SwapOptions) -> None:
     for name, value in given.items():
         if value is not None:
             raise OptionError(f"{name} is for clips; the target is a picture")
-
-
-def _expected_frames(info: ClipInfo, options: SwapOptions) -> int | None:
-    """How many frames the run will have, as far as the container says."""
-    rate = None if info.rate is None else float(info.rate)
-    total = info.declared_frames
-    if total is None and info.duration_s is not None and rate:
-        total = round(info.duration_s * rate)
-    if options.start is None and options.end is None:
-        return total
-    if total is None or not rate:
-        return None
-    first, last = 0, total
-    if options.start is not None:
-        first = options.start.frame if options.start.frame is not None else 0
-        if options.start.seconds is not None:
-            first = round(float(options.start.seconds) * rate)
-    if options.end is not None:
-        last = options.end.frame if options.end.frame is not None else total
-        if options.end.seconds is not None:
-            last = round(float(options.end.seconds) * rate)
-    return max(min(last, total) - first, 0) or None

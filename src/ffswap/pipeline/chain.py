@@ -75,7 +75,7 @@ class Chain:
             NoFaceError: there is none.
         """
         frames = picture_frames(picture)
-        meshes, _ = still_mesh(self._detector, self._net, frames, self._options.track.score)
+        meshes = still_mesh(self._detector, self._net, frames, self._options.track.score)
         if not len(meshes):
             height, width = picture.rgb.shape[:2]
             raise NoFaceError(

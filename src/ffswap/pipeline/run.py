@@ -10,7 +10,6 @@ they were looked at.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections import deque
@@ -24,10 +23,11 @@ from ..errors import CancelledError
 from ..media import ClipReader, ClipWriter, CopiedPackets
 from ..stages.face_swap import FaceSwap
 from ..stages.mesh_swap import Paint
+from .machine import find_cpu
 from .report import ProgressCallback, ProgressEvent
 from .threads import Channel, Crew, StoppedError, Stopwatch
 
-__all__ = ["ClipRun", "batch_frames", "usable_cores"]
+__all__ = ["ClipRun", "batch_frames", "painters"]
 
 QUEUE_BATCHES = 3
 """Batches that wait between two workers: enough to cover a worker's hiccup; more only take memory.
@@ -44,20 +44,17 @@ TICK_S = 0.1
 RATE_WINDOW_S = 5.0
 """The rate that is shown is that of the last seconds."""
 
-Planned: TypeAlias = tuple[Frames, list[list[Paint]]]
 Job: TypeAlias = "Future[Frames] | CopiedPackets"
-
-
-def usable_cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return max(1, len(os.sched_getaffinity(0)))
-    return os.cpu_count() or 1
 
 
 def batch_frames(width: int, height: int) -> int:
     """Frames per batch for frames of this size."""
     return max(1, min(LARGEST_BATCH, BATCH_PIXELS // max(1, width * height)))
+
+
+def painters(threads: int | None) -> int:
+    """Threads that paint: as many as were asked for or there are cores, up to `MOST_PAINTERS`."""
+    return max(1, min(MOST_PAINTERS, threads or find_cpu().usable_cores))
 
 
 @dataclass
@@ -85,7 +82,7 @@ class ClipRun:
 
     def __post_init__(self) -> None:
         self._watches = {name: Stopwatch() for name in ("decode", "track", "paint", "encode")}
-        self._painters = max(1, min(MOST_PAINTERS, self.threads or usable_cores()))
+        self._painters = painters(self.threads)
         self._recent: deque[tuple[float, int]] = deque()
 
     def run(self) -> None:
@@ -99,14 +96,14 @@ class ClipRun:
         decoded: Channel[Frames | CopiedPackets] = Channel(QUEUE_BATCHES, crew.stop)
         jobs: Channel[Job] = Channel(QUEUE_BATCHES, crew.stop)
         self._start = time.perf_counter()
-        with ThreadPoolExecutor(self._painters, "ffswap-paint") as painters:
+        with ThreadPoolExecutor(self._painters, "ffswap-paint") as pool:
             crew.start("decode", lambda: self._decode(decoded))
-            crew.start("track", lambda: self._look(decoded, jobs, painters))
+            crew.start("track", lambda: self._look(decoded, jobs, pool))
             crew.start("encode", lambda: self._encode(jobs, crew.stop))
             try:
                 crew.wait(self._tick, TICK_S)
             finally:
-                painters.shutdown(wait=True, cancel_futures=True)
+                pool.shutdown(wait=True, cancel_futures=True)
         self._send()
 
     def stage_fps(self) -> dict[str, float]:
@@ -128,7 +125,7 @@ class ClipRun:
         self,
         items: Channel[Frames | CopiedPackets],
         jobs: Channel[Job],
-        painters: ThreadPoolExecutor,
+        pool: ThreadPoolExecutor,
     ) -> None:
         for item in items:
             if isinstance(item, CopiedPackets):
@@ -136,7 +133,7 @@ class ClipRun:
                 continue
             with self._watches["track"].running():
                 plans = self.swap.look(item)
-            jobs.put(painters.submit(self._paint, item, plans))
+            jobs.put(pool.submit(self._paint, item, plans))
         jobs.end()
 
     def _paint(self, frames: Frames, plans: list[list[Paint]]) -> Frames:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..carriers import F32, Faces, Frames
 from ..engines import Session
@@ -20,7 +19,7 @@ from .cuts import CutDetector
 from .detect import Detector, View
 from .feed import CropNet
 
-__all__ = ["FaceTracker", "MeshNet"]
+__all__ = ["FaceTracker", "MeshNet", "still_mesh"]
 
 TILE_SHARES = 3
 """A periodic search takes every third tile in turn (and the whole frame each time): small faces
@@ -223,10 +222,8 @@ class FaceTracker:
         return faces
 
 
-def still_mesh(
-    detector: Detector, net: MeshNet, frames: Frames, score: float
-) -> tuple[NDArray[np.float32], F32]:
-    """Meshes (n, 468, 3) of the faces in one still frame, refined, largest first, and boxes."""
+def still_mesh(detector: Detector, net: MeshNet, frames: Frames, score: float) -> F32:
+    """Meshes (n, 468, 3) of the faces in one still frame, refined, largest first."""
     found = detector(frames, [(0, view) for view in detector.views(frames)])[0]
     meshes, scores = net(frames, 0, [roi_from_keypoints(p) for p in found.points])
     for _ in range(2):
@@ -236,6 +233,4 @@ def still_mesh(
         box = mesh_box(mesh)
         if all(box_iou(box, mesh_box(k)[None])[0] <= SAME_FACE_IOU for k in kept):
             kept.append(mesh)
-    if not kept:
-        return np.zeros((0, 468, 3), np.float32), np.zeros((0, 4), np.float32)
-    return np.stack(kept), np.stack([mesh_box(m) for m in kept])
+    return np.stack(kept) if kept else np.zeros((0, 468, 3), np.float32)

@@ -11,7 +11,7 @@ from ...geometry import affine
 from ...geometry.face_mesh import smoothstep
 from ...ops import cpu
 from .source import LOG_OFFSET, SHARPNESS_SIDE, SourceTexture, log_luma, sharpness_of
-from .texture import TextureSpace, low_pass, standard_deviation
+from .texture import TextureSpace, agreeing, low_pass, standard_deviation
 
 __all__ = ["Appearance", "read_appearance", "read_sharpness", "unroll"]
 
@@ -19,6 +19,10 @@ CONTRAST_LIMITS = (0.85, 1.2)
 """How far the source's features are softened or hardened to those of the target."""
 
 VISIBLE = (0.05, 0.35)
+"""Cosine to the camera between which a part of the target starts to count."""
+
+DISAGREES = (0.3, 0.7)
+"""Distance from the light (log luma and four times Cb) between which a texel is a feature."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,6 @@ class Appearance:
         saturation: strength of the target's colour by that of the source's, at most 1.
         detail: (n, n, 3) float32, the face without its light, log luma, Cb, Cr.
         off: (n, n) float32, how far each texel is from the light around it.
-        visible: (n, n) float32, 0..1, turned towards the camera and inside the frame.
     """
 
     light: F32
@@ -39,7 +42,6 @@ class Appearance:
     saturation: float
     detail: F32
     off: F32
-    visible: F32
 
     def fine_detail(self, ycc: F32) -> F32:
         """The same face at a larger side, (m, m, 3) Y'CbCr, without its light."""
@@ -111,25 +113,20 @@ def read_appearance(
     """
     logged = log_luma(ycc)
     visible = smoothstep(space.spread(facing), *VISIBLE).astype(np.float32) * seen
-    counts = space.skin * visible * source.valid + 1e-6
-    weight = counts
-    for _ in range(2):
-        light = low_pass(logged, weight)
-        off = np.abs(logged[..., 0] - light[..., 0]) + 4 * np.abs(logged[..., 1] - light[..., 1])
-        weight = (counts * (1 - smoothstep(off, 0.3, 0.7))).astype(np.float32) + 1e-6
+    counts = space.skin * visible * source.valid
+    weight, off = agreeing(logged, counts, DISAGREES, rounds=2)
     light = low_pass(logged, weight)
     near = smoothstep(space.oval_distance, 0.5, 1.5).astype(np.float32) * visible
     near *= space.inside * source.valid
     target = standard_deviation(np.clip(logged[..., 0] - light[..., 0], -1, 1), near)
     own = standard_deviation(np.clip(source.detail[..., 0], -1, 1), near)
-    strength = _chroma(light, counts) / max(_chroma(source.light, counts), 1e-3)
+    strength = _chroma(light, counts + 1e-6) / max(_chroma(source.light, counts + 1e-6), 1e-3)
     return Appearance(
         light=light,
         contrast=float(np.clip(target / max(own, 1e-3), *CONTRAST_LIMITS)),
         saturation=float(np.clip(strength, 0.0, 1.0)),
         detail=logged - light,
         off=off,
-        visible=visible,
     )
 
 

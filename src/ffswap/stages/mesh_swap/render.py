@@ -55,7 +55,6 @@ class Paint:
         saturation: of the source's colour.
         folds: how much of the source's folds is left out, 0..1: `light` has the target's.
         sigma: blur that brings the source to the target's sharpness, texels of a 256 texture.
-        lids: how far the right and the left eye keep the target's lids, 0..1.
         covers: polygons (k, 2) float32, pixels, that lie before the face and stay as they are.
     """
 
@@ -69,7 +68,6 @@ class Paint:
     saturation: float
     folds: float
     sigma: float
-    lids: tuple[float, float] = (1.0, 1.0)
     covers: tuple[F32, ...] = ()
 
     @cached_property
@@ -300,8 +298,5 @@ def _openings(paint: Paint, points: F32, shape: tuple[int, int], step: int) -> N
     sigma = max(0.6, paint.face_px * HOLE_SIGMA / step)
     rings = (fm.INNER_MOUTH, fm.RIGHT_EYE, fm.LEFT_EYE)
     holes = cpu.blur(cpu.polygons(shape, [(points[list(r)], 255) for r in rings]), sigma)
-    if max(paint.lids) > 0:
-        lids = zip((fm.RIGHT_LIDS, fm.LEFT_LIDS), paint.lids, strict=True)
-        outlines = [(points[list(ring)], int(255 * share)) for ring, share in lids]
-        holes = np.maximum(holes, cpu.blur(cpu.polygons(shape, outlines), sigma * 1.8))
-    return holes  # type: ignore[no-any-return]
+    lids = [(points[list(ring)], 255) for ring in (fm.RIGHT_LIDS, fm.LEFT_LIDS)]
+    return np.maximum(holes, cpu.blur(cpu.polygons(shape, lids), sigma * 1.8))  # type: ignore[no-any-return]

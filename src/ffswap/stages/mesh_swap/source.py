@@ -13,7 +13,7 @@ from ...geometry.face_mesh import FaceMesh, smoothstep
 from ...ops import cpu
 from .expression import fold_region, source_folds
 from .glasses import GLASSES_SIDE, Glasses
-from .texture import TextureSpace, low_pass
+from .texture import TextureSpace, agreeing, low_pass
 
 __all__ = ["LOG_OFFSET", "SIDES", "MeshSource", "SourceTexture", "log_luma"]
 
@@ -30,6 +30,9 @@ SHARPNESS_SIGMAS = (0.0, 0.7, 1.2, 2.0, 3.2)
 VISIBLE = (0.15, 0.45)
 """Cosine to the camera between which a part of the portrait starts to count; what is turned further
 away has the background's colours mixed in."""
+
+DISAGREES = (0.25, 0.55)
+"""Distance from the light (log luma and four times Cb) between which a texel is a feature."""
 
 CB_LIMITS, CR_LIMITS = (-0.08, 0.025), (-0.08, 0.12)
 """How far features may differ in colour from the skin: lips and brows do, towards red and brown; blue
@@ -116,7 +119,7 @@ class MeshSource:
         logged = log_luma(self._unroll(side, kr, kb))
         visible = smoothstep(space.spread(self._facing), *VISIBLE).astype(np.float32)
         counts = space.skin * visible
-        weight = _agreeing(logged, counts, rounds=3)
+        weight, _ = agreeing(logged, counts, DISAGREES, rounds=3)
         cover = self._cover(space, logged, weight)
         # The shadow that hair throws beside it must not pass for the light of the face.
         shadow = cpu.blur(cpu.dilate(cover, max(1, int(0.05 * side))), 0.02 * side)
@@ -161,8 +164,7 @@ class MeshSource:
 
     def _unroll(self, side: int, kr: float, kb: float) -> F32:
         """(side, side, 3) Y'CbCr of the portrait in texture space, without aliasing."""
-        a, b = fm.CHEEK_TO_CHEEK
-        face = float(np.linalg.norm(self._points[a, :2] - self._points[b, :2]))
+        face = fm.cheek_width(self._points)
         picture = self._rgb if face <= 2 * side else cpu.blur(self._rgb, face / side / 3)
         x, y = self._spaces[side].places(self._points[:, :2])
         rgb = cpu.read_at(picture, x, y, repeat_edge=True, cubic=face < 1.5 * side)
@@ -201,16 +203,6 @@ def _completed(detail: F32, usable: F32) -> tuple[F32, F32]:
     share = cpu.blur(share, 0.01 * usable.shape[0])
     filled = detail + share[..., None] * (detail[:, ::-1] - detail)
     return filled.astype(np.float32), (usable + share * (other - usable)).astype(np.float32)
-
-
-def _agreeing(logged: F32, counts: F32, rounds: int) -> F32:
-    """Weights of the texels that agree with the light around them: the others are features."""
-    weight = counts + 1e-6
-    for _ in range(rounds):
-        light = low_pass(logged, weight)
-        off = np.abs(logged[..., 0] - light[..., 0]) + 4 * np.abs(logged[..., 1] - light[..., 1])
-        weight = (counts * (1 - smoothstep(off, 0.25, 0.55))).astype(np.float32) + 1e-6
-    return weight
 
 
 def _soft_ceiling(detail: F32, knee: float = 0.25, reach: float = 0.25) -> F32:

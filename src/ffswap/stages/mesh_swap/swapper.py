@@ -121,9 +121,7 @@ class MeshSwapper:
         """
         source, colour = self._source, frames.colour
         space = source.space(LIGHT_SIDE)
-        a, b = fm.CHEEK_TO_CHEEK
-        face_px = float(np.linalg.norm(mesh[a, :2] - mesh[b, :2]))
-        face_px = max(face_px, float(np.ptp(mesh[:, 1])) * 0.6)
+        face_px = max(fm.cheek_width(mesh), float(np.ptp(mesh[:, 1])) * 0.6)
         seen = in_frame(space.places(mesh[:, :2]), frames.width, frames.height)
         if seen.sum() < SMALLEST_SHARE * space.inside.sum():
             return None

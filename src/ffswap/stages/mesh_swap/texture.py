@@ -10,7 +10,7 @@ from ...geometry import face_mesh as fm
 from ...geometry.face_mesh import FaceMesh, smoothstep
 from ...ops import cpu
 
-__all__ = ["TextureSpace", "low_pass", "standard_deviation"]
+__all__ = ["TextureSpace", "agreeing", "low_pass", "standard_deviation"]
 
 OUTSIDE = -1e4
 """A coordinate that is outside any picture."""
@@ -135,6 +135,26 @@ def low_pass(texture: F32, weight: F32) -> F32:
     coarse = cpu.resize(coarse, side, side)
     light = (fine[..., :-1] + COARSE_WEIGHT * coarse) / (fine[..., -1:] + COARSE_WEIGHT)
     return np.asarray(light, np.float32)
+
+
+def agreeing(logged: F32, counts: F32, limits: tuple[float, float], rounds: int) -> tuple[F32, F32]:
+    """Which texels agree with the light around them; the others are features, or cover the face.
+
+    Args:
+        logged: (n, n, 3) float32, log luma, Cb, Cr.
+        counts: (n, n) float32, how much each texel may count.
+        limits: distance from the light between which a texel stops to count.
+        rounds: the light is worked out again so many times, from what agreed.
+
+    Returns:
+        What each texel counts now, and how far it is from the light, both (n, n) float32.
+    """
+    weight = counts + 1e-6
+    for _ in range(rounds):
+        light = low_pass(logged, weight)
+        off = np.abs(logged[..., 0] - light[..., 0]) + 4 * np.abs(logged[..., 1] - light[..., 1])
+        weight = (counts * (1 - smoothstep(off, *limits))).astype(np.float32) + 1e-6
+    return weight, off
 
 
 def standard_deviation(values: F32, weight: F32) -> float:
