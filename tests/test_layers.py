@@ -21,12 +21,13 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "pipeline": ("stages", "media"),
     "stages": ("ops", "engines", "models"),
     "ops": ("gpu", "geometry"),
-    "engines": ("geometry",),
+    "engines": ("gpu", "geometry"),
     "models": ("geometry",),
     "gpu": ("geometry",),
     "media": ("geometry",),
-    "geometry": ("carriers", "options", "_version"),
+    "geometry": ("carriers", "options", "files", "_version"),
     "carriers": ("errors",),
+    "files": ("errors",),
     "options": ("errors",),
     "errors": (),
     "_version": (),
@@ -45,7 +46,7 @@ DOORS = {
     "rich": {"cli"},
     "tqdm": {"cli"},
 }
-NUMPY_FREE = {"__main__", "cli", ROOT, "options", "errors", "_version"}
+NUMPY_FREE = {"__main__", "cli", ROOT, "options", "files", "errors", "_version"}
 
 
 def module_name(path: Path) -> str:

@@ -6,6 +6,7 @@
     │   ├── InputError               the source picture or the target
     │   │   ├── InputMissingError    (FileNotFoundError)  no such file
     │   │   ├── MediaError           (ValueError)         not media, damaged, no video stream
+    │   │   ├── ModelError           (ValueError)         not ONNX, damaged, a graph that cannot be used
     │   │   └── NoFaceError          (ValueError)         no face in the source picture
     │   └── OutputError
     │       ├── OutputExistsError    (FileExistsError)    would overwrite
@@ -13,7 +14,9 @@
     │       └── OutputWriteError     (OSError)            folder missing, no right, disk full
     ├── MachineError                 (RuntimeError)       this machine cannot do it
     │   ├── DeviceError                                   the device asked for is not here
-    │   └── EncoderError                                  the encoder asked for does not work here
+    │   ├── EncoderError                                  the encoder asked for does not work here
+    │   └── EngineError                                   an engine cannot be built, loaded or run here
+    │       └── QualityError                              it was built, but its results are not good enough
     ├── CancelledError                                         stopped by the caller
     └── InternalError                (RuntimeError)       our fault: please report it
 
@@ -28,18 +31,21 @@ __all__ = [
     "CancelledError",
     "DeviceError",
     "EncoderError",
+    "EngineError",
     "FfswapError",
     "InputError",
     "InputMissingError",
     "InternalError",
     "MachineError",
     "MediaError",
+    "ModelError",
     "NoFaceError",
     "OptionError",
     "OutputError",
     "OutputExistsError",
     "OutputFormatError",
     "OutputWriteError",
+    "QualityError",
     "UserError",
 ]
 
@@ -99,6 +105,10 @@ class MediaError(InputError, ValueError):
     """The file is not media, is damaged beyond use, or has no video stream."""
 
 
+class ModelError(InputError, ValueError):
+    """The file is not ONNX, is damaged, or holds a graph that cannot be used as asked."""
+
+
 class NoFaceError(InputError, ValueError):
     """No face was found in the source picture."""
 
@@ -129,6 +139,14 @@ class DeviceError(MachineError):
 
 class EncoderError(MachineError):
     """The encoder asked for does not work on this machine."""
+
+
+class EngineError(MachineError):
+    """An engine cannot be built, loaded or run on this machine."""
+
+
+class QualityError(EngineError):
+    """An engine was built, but its results differ too much from the net's own."""
 
 
 class CancelledError(FfswapError):

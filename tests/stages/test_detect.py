@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ffswap.engines import Session, TensorSpec
+from ffswap.engines import Binding, Session, TensorSpec
 from ffswap.geometry.boxes import box_iou
 from ffswap.models import get
 from ffswap.options import DetectOptions
@@ -109,12 +109,19 @@ class FakeNet(Session):
         return {}
 
     @property
+    def buckets(self) -> tuple[int, ...]:
+        return ()
+
+    @property
     def device(self) -> str:
         return "cpu"
 
     @property
     def runtime(self) -> str:
         return "fake"
+
+    def bind(self, batch: int, buffers: Mapping[str, Any]) -> Binding:
+        raise NotImplementedError
 
     def run(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         (images,) = feeds.values()

@@ -1,6 +1,6 @@
 """What runs a net: one protocol, one module per runtime. Importing this loads no runtime."""
 
-from .onnxruntime import OrtCpuSession
-from .session import Session, TensorSpec
+from .onnxruntime import OrtCpuSession, OrtCudaSession
+from .session import Binding, Session, TensorSpec
 
-__all__ = ["OrtCpuSession", "Session", "TensorSpec"]
+__all__ = ["Binding", "OrtCpuSession", "OrtCudaSession", "Session", "TensorSpec"]

@@ -1,4 +1,4 @@
-"""Sessions of ONNX Runtime on the CPU."""
+"""Sessions of ONNX Runtime, on the CPU and on NVIDIA GPUs."""
 
 from __future__ import annotations
 
@@ -6,15 +6,29 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import FfswapError, InputMissingError, InternalError, MachineError, OptionError
-from .session import TensorSpec, check_feeds
+from ..errors import (
+    DeviceError,
+    FfswapError,
+    InputMissingError,
+    InternalError,
+    MachineError,
+    OptionError,
+)
+from ..gpu import Device, Stream
+from ._host import HostRunner
+from .session import TensorSpec, check_buffers, check_feeds
 
-__all__ = ["OrtCpuSession"]
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["OrtBinding", "OrtCpuSession", "OrtCudaSession"]
+
+ModelSource = bytes | str | os.PathLike[str]
 
 _LOG_ERRORS_ONLY = 3  # ONNX Runtime's severities: 0 verbose, 1 info, 2 warning, 3 error, 4 fatal
 
@@ -69,7 +83,152 @@ def _tensor_specs(model: str, arguments: list[Any]) -> dict[str, TensorSpec]:
     return specs
 
 
-class OrtCpuSession:
+def _source(model: ModelSource, name: str | None) -> tuple[bytes | str, str]:
+    """What ONNX Runtime takes, and the name for messages."""
+    if isinstance(model, bytes):
+        source: bytes | str = model
+        name = name or "model"
+    else:
+        if not Path(model).is_file():
+            raise InputMissingError("no such model file", file=model)
+        source = os.fspath(model)
+        name = name or Path(model).name
+    if not source:
+        raise InternalError(f"{name} cannot be loaded: it is empty")
+    return source, name
+
+
+class OrtBinding:
+    """Buffers bound to a net of ONNX Runtime; fulfils `Binding`.
+
+    Attributes:
+        batch: rows of every buffer.
+    """
+
+    def __init__(self, session: _OrtSession, batch: int, buffers: Mapping[str, Any]) -> None:
+        if batch < 1:
+            raise InternalError(f"{session.name}: batch {batch}; allowed: 1 or more")
+        specs = {**session.inputs, **session.outputs}
+        check_buffers(session.name, specs, batch, buffers, session.device)
+        self.batch = batch
+        self._session = session
+        self._buffers = dict(buffers)  # kept alive: only their addresses are bound
+        self._io: Any = session.new_io_binding()
+        kind, _, index = session.device.partition(":")
+        for name, buffer in buffers.items():
+            bind = self._io.bind_input if name in session.inputs else self._io.bind_output
+            address = buffer.ctypes.data if kind == "cpu" else buffer.pointer
+            bind(name, kind, int(index or 0), buffer.dtype, list(buffer.shape), address)
+
+    def enqueue(self, stream: Stream | None) -> None:
+        """Start one run; see `Binding.enqueue`."""
+        if self._io is None:
+            raise InternalError(f"the binding of {self._session.name} is closed")
+        self._session.run_bound(self._io, stream)
+
+    def close(self) -> None:
+        """Let go of the buffers; closing twice is allowed."""
+        self._io = None
+        self._buffers.clear()
+
+
+class _OrtSession:
+    """What the sessions of both devices have in common."""
+
+    def __init__(
+        self, model: ModelSource, *, name: str | None, threads: int, providers: list[Any]
+    ) -> None:
+        source, self.name = _source(model, name)
+        runtime = _import_runtime()
+        self._errors = _library_errors()
+        self._runtime = f"ONNX Runtime {runtime.__version__}"
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = _LOG_ERRORS_ONLY
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+        self._session: Any = None
+        try:
+            session = runtime.InferenceSession(source, options, providers=providers)
+        except self._errors as error:
+            raise _translate(error, f"{self.name} cannot be loaded", _FILE_FAULTS) from error
+        self._inputs = _tensor_specs(self.name, session.get_inputs())
+        self._outputs = _tensor_specs(self.name, session.get_outputs())
+        self._session = session
+        self._run_options = runtime.RunOptions()
+
+    def __repr__(self) -> str:
+        specs = [*self._inputs.values(), "->", *self._outputs.values()]
+        kind = type(self).__name__
+        return f"{kind}({self.name}, {' '.join(str(spec) for spec in specs)})"
+
+    @property
+    def inputs(self) -> Mapping[str, TensorSpec]:
+        """By name, in the graph's order."""
+        return self._inputs
+
+    @property
+    def outputs(self) -> Mapping[str, TensorSpec]:
+        """By name, in the graph's order."""
+        return self._outputs
+
+    @property
+    def buckets(self) -> tuple[int, ...]:
+        """None: it takes any batch."""
+        return ()
+
+    @property
+    def device(self) -> str:
+        """Where it runs."""
+        raise NotImplementedError
+
+    @property
+    def runtime(self) -> str:
+        """``ONNX Runtime`` and its version."""
+        return self._runtime
+
+    def bind(self, batch: int, buffers: Mapping[str, Any]) -> OrtBinding:
+        """Fix the buffers of one batch size; see `Session.bind`."""
+        return OrtBinding(self, batch, buffers)
+
+    def new_io_binding(self) -> Any:
+        """ONNX Runtime's own object for a set of buffers."""
+        return self._opened().io_binding()
+
+    def run_bound(self, io: Any, stream: Stream | None) -> None:
+        """Run the net on bound buffers."""
+        self._check_stream(stream)
+        try:
+            self._opened().run_with_iobinding(io, self._run_options)
+        except self._errors as error:
+            raise _translate(error, f"{self.name} failed", _CALL_FAULTS) from error
+
+    def _check_stream(self, stream: Stream | None) -> None:
+        raise NotImplementedError
+
+    def _opened(self) -> Any:
+        if self._session is None:
+            raise InternalError(f"{self.name} is closed")
+        return self._session
+
+    def close(self) -> None:
+        """Free the net; closing twice is allowed."""
+        self._session = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class OrtCpuSession(_OrtSession):
     """A net on the CPU through ONNX Runtime; fulfils `Session`.
 
     The threads of ONNX Runtime do not spin while they wait: the cores belong to decoder and
@@ -87,85 +246,88 @@ class OrtCpuSession:
         MachineError: ONNX Runtime is not installed or this version cannot run the model.
     """
 
-    def __init__(
-        self, model: bytes | str | os.PathLike[str], *, threads: int = 1, name: str | None = None
-    ) -> None:
+    def __init__(self, model: ModelSource, *, threads: int = 1, name: str | None = None) -> None:
         if threads < 1:
             raise OptionError(f"threads is {threads}; allowed: 1 or more")
-        if isinstance(model, bytes):
-            source: bytes | str = model
-            self._name = name or "model"
-        else:
-            if not Path(model).is_file():
-                raise InputMissingError("no such model file", file=model)
-            source = os.fspath(model)
-            self._name = name or Path(model).name
-        if not source:
-            raise InternalError(f"{self._name} cannot be loaded: it is empty")
-        runtime = _import_runtime()
-        self._errors = _library_errors()
-        self._runtime = f"ONNX Runtime {runtime.__version__}"
-        options = runtime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = _LOG_ERRORS_ONLY
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.add_session_config_entry("session.inter_op.allow_spinning", "0")
-        self._session: Any = None
-        try:
-            session = runtime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
-        except self._errors as error:
-            raise _translate(error, f"{self._name} cannot be loaded", _FILE_FAULTS) from error
-        self._inputs = _tensor_specs(self._name, session.get_inputs())
-        self._outputs = _tensor_specs(self._name, session.get_outputs())
-        self._session = session
-
-    def __repr__(self) -> str:
-        specs = [*self._inputs.values(), "->", *self._outputs.values()]
-        return f"OrtCpuSession({self._name}, {' '.join(str(spec) for spec in specs)})"
-
-    @property
-    def inputs(self) -> Mapping[str, TensorSpec]:
-        """By name, in the graph's order."""
-        return self._inputs
-
-    @property
-    def outputs(self) -> Mapping[str, TensorSpec]:
-        """By name, in the graph's order."""
-        return self._outputs
+        super().__init__(model, name=name, threads=threads, providers=["CPUExecutionProvider"])
 
     @property
     def device(self) -> str:
         """``cpu``."""
         return "cpu"
 
+    def run(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Run one batch; see `Session.run`."""
+        session = self._opened()
+        check_feeds(self.name, self._inputs, feeds)
+        try:
+            results = session.run(list(self._outputs), dict(feeds))
+        except self._errors as error:
+            raise _translate(error, f"{self.name} failed", _CALL_FAULTS) from error
+        return dict(zip(self._outputs, results, strict=True))
+
+    def _check_stream(self, stream: Stream | None) -> None:
+        if stream is not None:
+            raise InternalError(f"{self.name} runs on the CPU, which has no streams")
+
+
+class OrtCudaSession(_OrtSession):
+    """A net on an NVIDIA GPU through ONNX Runtime, on a stream of ours; fulfils `Session`.
+
+    Bound buffers are read and written in device memory; ONNX Runtime does not wait for the device.
+
+    Args:
+        model: the ONNX file: its bytes, or where it is.
+        device: its context must be current in the thread.
+        stream: everything runs on it.
+        name: for messages; the default is the file's name.
+
+    Raises:
+        InputMissingError: there is no such file.
+        InternalError: the file is not an ONNX model.
+        DeviceError: this ONNX Runtime cannot use CUDA.
+        MachineError: ONNX Runtime is not installed or this version cannot run the model.
+    """
+
+    def __init__(
+        self, model: ModelSource, *, device: Device, stream: Stream, name: str | None = None
+    ) -> None:
+        self._device, self._stream = device, stream
+        provider = {
+            "device_id": str(device.info.index),
+            "user_compute_stream": str(stream.handle),
+            "do_copy_in_default_stream": "1",
+            # Searching all algorithms takes seconds for every new shape; this is as fast after it.
+            "cudnn_conv_algo_search": "HEURISTIC",
+        }
+        super().__init__(
+            model, name=name, threads=1, providers=[("CUDAExecutionProvider", provider)]
+        )
+        # The library falls back to the CPU on its own; a request that cannot be met is an error.
+        if "CUDAExecutionProvider" not in self._session.get_providers():
+            self.close()
+            raise DeviceError(
+                "this ONNX Runtime cannot use CUDA",
+                hint="pip uninstall onnxruntime, then pip install 'onnxruntime-gpu[cuda,cudnn]'",
+            )
+        self._run_options.add_run_config_entry("disable_synchronize_execution_providers", "1")
+        self._host = HostRunner(self, device, stream)
+
     @property
-    def runtime(self) -> str:
-        """``ONNX Runtime`` and its version."""
-        return self._runtime
+    def device(self) -> str:
+        """Such as ``cuda:0``."""
+        return self._device.name
 
     def run(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Run one batch; see `Session.run`."""
-        if self._session is None:
-            raise InternalError(f"{self._name} is closed")
-        check_feeds(self._name, self._inputs, feeds)
-        try:
-            results = self._session.run(list(self._outputs), dict(feeds))
-        except self._errors as error:
-            raise _translate(error, f"{self._name} failed", _CALL_FAULTS) from error
-        return dict(zip(self._outputs, results, strict=True))
+        return self._host.run(feeds)
+
+    def _check_stream(self, stream: Stream | None) -> None:
+        if stream is not self._stream:
+            raise InternalError(f"{self.name} was made for another stream")
 
     def close(self) -> None:
-        """Free the net; closing twice is allowed."""
-        self._session = None
-
-    def __enter__(self) -> OrtCpuSession:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
+        """Free the net and the buffers of `run`; closing twice is allowed."""
+        if self._session is not None and hasattr(self, "_host"):
+            self._host.close()
+        super().close()

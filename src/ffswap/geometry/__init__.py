@@ -1,1 +1,1 @@
-"""TODO."""
+"""The mathematics between the nets, in NumPy alone: the reference for everything fast."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import BinaryIO
 
-from ._files import PathLike
+from ..files import PathLike
 
 __all__ = ["Tally", "is_cut_short", "missing_frames"]
 

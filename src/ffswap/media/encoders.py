@@ -15,9 +15,10 @@ from av.video.codeccontext import VideoCodecContext
 
 from ..carriers import PixelFormat
 from ..errors import EncoderError, OptionError, OutputFormatError
+from ..files import PathLike
 from ..options import EncodeOptions
 from ._encoder_table import CONTAINERS, ENCODERS, QSCALE_UNIT, Container, Encoder
-from ._files import PathLike, by_suffix
+from ._files import by_suffix
 from .colour import pixel_format
 from .probe import ClipInfo, Mastering
 

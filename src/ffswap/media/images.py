@@ -15,7 +15,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ..carriers import Colour, Frames, PixelFormat, Plane
 from ..errors import FfswapError, MediaError, OptionError, OutputFormatError
-from ._files import PathLike, PendingFile, by_suffix, check_input, write_error
+from ..files import PathLike, PendingFile, check_input, write_error
+from ._files import by_suffix
 from .probe import probe
 
 __all__ = [
@@ -88,7 +89,7 @@ def read_picture(path: PathLike) -> Picture:
         InputMissingError: no such file, or it is a folder.
         MediaError: no picture, a video, damaged, or larger than Pillow thinks safe.
     """
-    file = check_input(path, _ALLOWED)
+    file = check_input(path, _ALLOWED, MediaError)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

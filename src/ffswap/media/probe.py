@@ -18,7 +18,8 @@ from av.video.stream import VideoStream
 
 from ..carriers import Colour, PixelFormat
 from ..errors import MediaError
-from ._files import ALLOWED, PathLike, fraction, open_input
+from ..files import PathLike
+from ._files import ALLOWED, fraction, open_input
 from .colour import colour_of, pixel_format, replacement_format
 
 __all__ = ["ClipInfo", "Mastering", "StreamInfo", "probe"]

@@ -15,9 +15,10 @@ from av.video.frame import VideoFrame
 
 from ..carriers import Frames
 from ..errors import InternalError, MediaError, OptionError
+from ..files import PathLike
 from ..options import Position
 from ._clock import AnyPacket, Clock
-from ._files import PathLike, fraction, open_input
+from ._files import fraction, open_input
 from ._integrity import Tally, is_cut_short, missing_frames
 from ._trim import resolve
 from .colour import colour_of, convert, pixel_format, planes_of, upright

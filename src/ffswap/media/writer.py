@@ -19,7 +19,8 @@ from av.video.stream import VideoStream
 
 from ..carriers import Frames
 from ..errors import EncoderError, InternalError, OutputWriteError
-from ._files import PathLike, PendingFile, fraction, write_error
+from ..files import PathLike, PendingFile, write_error
+from ._files import fraction
 from ._remux import error_text, kept_tags, moved_chapters, refuse_same
 from .colour import RANGE_FULL, RANGE_LIMITED, convert, matrix_code, planes_of, redefines_colour
 from .encoders import EncoderPlan, container_of

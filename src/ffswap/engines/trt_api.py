@@ -1,0 +1,199 @@
+"""The one door to TensorRT: finds the module, and says what this version of it can do.
+
+TensorRT 8.6, 10, 11 and TensorRT for RTX differ in what they offer, not in what we want of them. So
+every question is asked of the module itself (is there such a flag, such a method) and never of its
+version number. What each of them has: docs/support.md.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Any, Literal, get_args
+
+from ..errors import EngineError
+
+__all__ = ["Logger", "Product", "TrtApi", "installed_products", "load_api"]
+
+Product = Literal["tensorrt", "tensorrt_rtx"]
+
+_EXTRAS: dict[Product, str] = {"tensorrt": "trt-cu13", "tensorrt_rtx": "rtx-cu13"}
+# Opset 17 is the newest that the parser of 8.6 knows; later parsers judge for themselves.
+_OPSET_OF_WEAK_ONLY = 17
+
+
+@dataclass(frozen=True)
+class TrtApi:
+    """One product of TensorRT, and what it can do.
+
+    Attributes:
+        module: the imported Python module.
+        product: ``tensorrt`` or ``tensorrt_rtx``.
+        version: the full one, such as ``8.6.0`` or ``1.7.1.116``.
+        strong_typing: types of tensors are the ones of the ONNX graph.
+        weak_typing: a flag allows FP16, and layers can be told otherwise.
+        compute_capabilities: can build for GPUs that are not here.
+        progress_monitor: tells how far a build has come.
+        timing_cache: measurements can be kept from build to build.
+        max_opset: newest ONNX opset that the parser takes, or None if only it can tell.
+    """
+
+    module: Any
+    product: Product
+    version: str
+    strong_typing: bool
+    weak_typing: bool
+    compute_capabilities: bool
+    progress_monitor: bool
+    timing_cache: bool
+    max_opset: int | None
+
+    @property
+    def name(self) -> str:
+        """For people: ``TensorRT 8.6.0``, ``TensorRT for RTX 1.7.1.116``."""
+        words = "TensorRT" if self.product == "tensorrt" else "TensorRT for RTX"
+        return f"{words} {self.version}"
+
+    def network_flags(self) -> int:
+        """The flags of a network with an explicit batch and, where there is such a thing, strong typing.
+
+        Their bits moved between versions, so they are asked for by name.
+        """
+        names = self.module.NetworkDefinitionCreationFlag
+        found = (getattr(names, name, None) for name in ("EXPLICIT_BATCH", "STRONGLY_TYPED"))
+        return sum(1 << int(flag) for flag in found if flag is not None)
+
+    def init_plugins(self, logger: Any) -> None:
+        """Register the plugins that come with the library, once for the process."""
+        if hasattr(self.module, "init_libnvinfer_plugins"):
+            self.module.init_libnvinfer_plugins(logger, "")
+
+
+def installed_products() -> dict[Product, str]:
+    """Products whose module is found, with the distribution's version or ``?``; nothing is imported."""
+    found: dict[Product, str] = {}
+    for product in get_args(Product):
+        if any(importlib.util.find_spec(name) for name in _modules(product)):
+            found[product] = next(iter(_distributions(product).values()), "?")
+    return found
+
+
+def _modules(product: Product) -> tuple[str, str]:
+    # The bindings alone, without their front end, are the same module.
+    return product, f"{product}_bindings"
+
+
+def _distributions(product: Product) -> dict[str, str]:
+    """Installed distributions of a product's bindings and libraries, with their versions."""
+    stem = product.replace("_", "-")
+    found = {}
+    for cuda in ("", "-cu12", "-cu13"):
+        for part in ("", "-bindings", "-libs"):
+            try:
+                found[f"{stem}{cuda}{part}"] = metadata.version(f"{stem}{cuda}{part}")
+            except metadata.PackageNotFoundError:
+                continue
+    return found
+
+
+def _refuse_both_cudas(product: Product) -> None:
+    names = _distributions(product)
+    cudas = {cuda for cuda in ("cu12", "cu13") if any(f"-{cuda}" in name for name in names)}
+    if len(cudas) > 1:
+        stem = product.replace("_", "-")
+        raise EngineError(
+            f"{stem} is installed for CUDA 12 and for CUDA 13 at once, and both are one module; "
+            f"installed: {', '.join(sorted(names))}",
+            hint="make a new environment with one of the two, or: pip uninstall "
+            + " ".join(sorted(names)),
+        )
+
+
+def load_api(product: Product | None = None) -> TrtApi:
+    """Import TensorRT.
+
+    Args:
+        product: which one; None: TensorRT if it is installed, else TensorRT for RTX.
+
+    Raises:
+        EngineError: it is not installed, cannot be loaded, or is there for two CUDAs at once.
+    """
+    installed = installed_products()
+    product = product or next(iter(installed), "tensorrt")
+    if product not in installed:
+        raise EngineError(
+            f"{product} is not installed",
+            hint=f"pip install 'ffswap[{_EXTRAS[product]}]'"
+            + (" (or ffswap[rtx-cu13])" if product == "tensorrt" else ""),
+        )
+    _refuse_both_cudas(product)
+    module = _import(product)
+    weak = hasattr(module.BuilderFlag, "FP16")
+    strong = hasattr(module.NetworkDefinitionCreationFlag, "STRONGLY_TYPED")
+    return TrtApi(
+        module=module,
+        product=product,
+        version=module.__version__,
+        strong_typing=strong,
+        weak_typing=weak,
+        compute_capabilities=hasattr(module.IBuilderConfig, "set_compute_capability"),
+        progress_monitor=hasattr(module, "IProgressMonitor"),
+        # TensorRT for RTX has the calls, but they do nothing since 1.2.
+        timing_cache=product == "tensorrt",
+        max_opset=None if strong else _OPSET_OF_WEAK_ONLY,
+    )
+
+
+def _import(product: Product) -> Any:
+    reasons = []
+    for name in _modules(product):
+        try:
+            return importlib.import_module(name)
+        except (ImportError, OSError) as error:  # OSError: a library that it needs is missing
+            reasons.append(f"{name}: {error}")
+    raise EngineError(
+        f"{product} is installed but cannot be loaded: {'; '.join(reasons)}",
+        hint="is the NVIDIA driver new enough for it? `ffswap doctor` shows what is here",
+    )
+
+
+class Logger:
+    """Collects what a library of TensorRT says; the errors among it explain a call that returned None.
+
+    Attributes:
+        lines: (severity, message), severity being ``error``, ``warning``, ``info`` or ``verbose``.
+        handle: what TensorRT takes as its logger.
+    """
+
+    def __init__(self, api: TrtApi, *, verbose: bool = False) -> None:
+        self.lines: list[tuple[str, str]] = []
+        module, lines = api.module, self.lines
+        levels = module.ILogger.Severity
+        names = {
+            levels.INTERNAL_ERROR: "error",
+            levels.ERROR: "error",
+            levels.WARNING: "warning",
+            levels.INFO: "info",
+            levels.VERBOSE: "verbose",
+        }
+        kept = {"error", "warning", *(("info", "verbose") if verbose else ())}
+
+        class Collector(module.ILogger):  # type: ignore[misc,name-defined]
+            def __init__(self) -> None:
+                module.ILogger.__init__(self)
+
+            def log(self, severity: Any, message: str) -> None:
+                if names[severity] in kept:
+                    lines.append((names[severity], message))
+
+        self.handle = Collector()
+
+    def errors(self) -> str:
+        """The messages of all errors, in order, each once."""
+        return "; ".join(dict.fromkeys(text for level, text in self.lines if level == "error"))
+
+    def warnings(self) -> tuple[str, ...]:
+        """The warnings, in order, each once."""
+        return tuple(dict.fromkeys(text for level, text in self.lines if level == "warning"))

@@ -1,0 +1,130 @@
+"""One NVIDIA GPU."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from ..errors import DeviceError
+from .driver import call, driver
+from .memory import DeviceArray
+from .stream import Stream
+
+__all__ = ["Device", "DeviceInfo"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceInfo:
+    """What a device is.
+
+    Attributes:
+        index: as in ``cuda:N``.
+        name: as NVIDIA gives it.
+        compute_capability: (major, minor).
+        memory_bytes: all of it.
+        driver: (major, minor) of the CUDA version that the driver speaks.
+    """
+
+    index: int
+    name: str
+    compute_capability: tuple[int, int]
+    memory_bytes: int
+    driver: tuple[int, int]
+
+
+class Device:
+    """A GPU, and its primary context, which other CUDA libraries of the process use as well.
+
+    Opening it makes the context current in the calling thread; other threads call `activate`.
+
+    Args:
+        index: 0 or more.
+
+    Raises:
+        DeviceError: there is no driver, or no such GPU.
+    """
+
+    def __init__(self, index: int = 0) -> None:
+        call("cuInit", 0)
+        count = int(call("cuDeviceGetCount"))
+        if not 0 <= index < count:
+            allowed = ", ".join(f"cuda:{one}" for one in range(count)) or "none is here"
+            raise DeviceError(f"there is no GPU cuda:{index}; allowed: {allowed}")
+        self._device = call("cuDeviceGet", index)
+        self._set_flags()
+        self._context: Any = call("cuDevicePrimaryCtxRetain", self._device)
+        self.activate()
+        self.info = self._describe(index)
+
+    def _set_flags(self) -> None:
+        # A thread that waits for the device sleeps: decoder and encoder need the cores.
+        blocking = int(driver().CUctx_flags.CU_CTX_SCHED_BLOCKING_SYNC)
+        try:
+            call("cuDevicePrimaryCtxSetFlags", self._device, blocking)
+        except DeviceError as error:
+            # Another library was first: its choice stands, and only costs a core while waiting.
+            if "PRIMARY_CONTEXT_ACTIVE" not in error.message:
+                raise
+
+    def _describe(self, index: int) -> DeviceInfo:
+        attributes = driver().CUdevice_attribute
+        capability = [
+            int(call("cuDeviceGetAttribute", getattr(attributes, name), self._device))
+            for name in (
+                "CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR",
+                "CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR",
+            )
+        ]
+        version = int(call("cuDriverGetVersion"))
+        return DeviceInfo(
+            index=index,
+            name=call("cuDeviceGetName", 256, self._device).split(b"\0")[0].decode(),
+            compute_capability=(capability[0], capability[1]),
+            memory_bytes=int(call("cuDeviceTotalMem", self._device)),
+            driver=(version // 1000, version % 1000 // 10),
+        )
+
+    @property
+    def name(self) -> str:
+        """As in the ``device`` option: ``cuda:0``."""
+        return f"cuda:{self.info.index}"
+
+    def activate(self) -> None:
+        """Make its context current in the calling thread."""
+        call("cuCtxSetCurrent", self._context)
+
+    def stream(self) -> Stream:
+        """A new stream; the caller closes it."""
+        return Stream()
+
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> DeviceArray:
+        """A new array with whatever was in memory; the caller closes it.
+
+        Raises:
+            DeviceError: the device has not enough memory.
+        """
+        return DeviceArray(shape, np.dtype(dtype), self.name)
+
+    def free_bytes(self) -> int:
+        """Memory that nobody uses at the moment."""
+        return int(call("cuMemGetInfo")[0])
+
+    def close(self) -> None:
+        """Give the context back, after everything that was made on it; closing twice is allowed."""
+        if self._context is not None:
+            call("cuDevicePrimaryCtxRelease", self._device)
+            self._context = None
+
+    def __enter__(self) -> Device:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
