@@ -121,27 +121,27 @@ def load_api(product: Product | None = None) -> TrtApi:
         EngineError: it is not installed, cannot be loaded, or is there for two CUDAs at once.
     """
     installed = installed_products()
-    product = product or next(iter(installed), "tensorrt")
-    if product not in installed:
+    chosen: Product = product or next(iter(installed), "tensorrt")
+    if chosen not in installed:
         raise EngineError(
-            f"{product} is not installed",
-            hint=f"pip install 'ffswap[{_EXTRAS[product]}]'"
-            + (" (or ffswap[rtx-cu13])" if product == "tensorrt" else ""),
+            f"{chosen} is not installed",
+            hint=f"pip install 'ffswap[{_EXTRAS[chosen]}]'"
+            + (" (or ffswap[rtx-cu13])" if chosen == "tensorrt" else ""),
         )
-    _refuse_both_cudas(product)
-    module = _import(product)
+    _refuse_both_cudas(chosen)
+    module = _import(chosen)
     weak = hasattr(module.BuilderFlag, "FP16")
     strong = hasattr(module.NetworkDefinitionCreationFlag, "STRONGLY_TYPED")
     return TrtApi(
         module=module,
-        product=product,
+        product=chosen,
         version=module.__version__,
         strong_typing=strong,
         weak_typing=weak,
         compute_capabilities=hasattr(module.IBuilderConfig, "set_compute_capability"),
         progress_monitor=hasattr(module, "IProgressMonitor"),
         # TensorRT for RTX has the calls, but they do nothing since 1.2.
-        timing_cache=product == "tensorrt",
+        timing_cache=chosen == "tensorrt",
         max_opset=None if strong else _OPSET_OF_WEAK_ONLY,
     )
 
