@@ -121,7 +121,8 @@ def load_api(product: Product | None = None) -> TrtApi:
         EngineError: it is not installed, cannot be loaded, or is there for two CUDAs at once.
     """
     installed = installed_products()
-    chosen: Product = product or next(iter(installed), "tensorrt")
+    preferred: Product = "tensorrt" if "tensorrt" in installed or not installed else "tensorrt_rtx"
+    chosen = preferred if product is None else product
     if chosen not in installed:
         raise EngineError(
             f"{chosen} is not installed",
