@@ -49,7 +49,11 @@ def test_all_is_sorted():
 
 def test_it_tells_inputs_and_outputs():
     (image,) = inputs_of(free_net())
-    assert (image.name, image.dtype, image.shape) == ("image", np.float32, (-1, 3, -1, -1))
+    assert (image.name, image.dtype, image.shape) == (
+        "image",
+        np.dtype(np.float32),
+        (-1, 3, -1, -1),
+    )
     assert image.names == (BATCH, "", "height", "width")
     assert image.batched
     assert str(image) == "image: float32 (N, 3, height, width)"
@@ -346,5 +350,5 @@ def test_conversions_that_depend_on_the_machine_stay():
         node("Cast", "i", "f", to=TensorProto.FLOAT),
         node("Add", "x f", "y"),
     ]
-    model = graph(nodes, {"x": [2, 4]}, {"y": [2, 4]}, {"large": np.float32([1e20])})
+    model = graph(nodes, {"x": [2, 4]}, {"y": [2, 4]}, {"large": np.array([1e20], np.float32)})
     assert Counter(kinds(clean(model))) == {"Cast": 2, "Add": 1}
