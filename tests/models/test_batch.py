@@ -175,26 +175,26 @@ def computed_shapes() -> onnx.ModelProto:
 
 
 def gathered() -> onnx.ModelProto:
-    """A table looked up by the greatest value, one-hot codes, sorting, an equation."""
+    """A table looked up by the greatest value, codes of one place each, sorting, an equation."""
     nodes = [
         node("Flatten", "x", "f", axis=0),
         node("Reshape", "f parts", "r"),
         node("ArgMax", "r", "code", axis=2, keepdims=0),
         node("Gather", "table code", "looked", axis=0),
-        node("OneHot", "code depth values", "hot", axis=-1),
+        node("Unsqueeze", "code end", "column"),
+        node("Equal", "column classes", "is"),
+        node("Cast", "is", "hot", to=TensorProto.FLOAT),
         node("Einsum", "hot looked", "e", equation="nab,nac->nbc"),
         node("TopK", "r k", "best which", axis=2),
         node("GatherElements", "r which", "taken", axis=2),
         node("Tile", "taken twice", "tiled"),
-        node("Squeeze", "part end", "flat"),
         node("Split", "tiled", "part other", axis=2),
+        node("Squeeze", "part end", "flat"),
         node("ReduceSum", "other end", "sum", keepdims=0),
         node("Concat", "flat sum", "y", axis=1),
     ]
-    nodes[9], nodes[10] = nodes[10], nodes[9]
     numbers = {
-        "parts": integers(1, 2, 6), "table": weights(6, 5), "depth": np.array(6),
-        "values": np.array([0, 1], np.float32), "k": integers(1), "twice": integers(1, 1, 2),
+        "parts": integers(1, 2, 6), "table": weights(6, 5), "classes": integers(*range(6)), "k": integers(1), "twice": integers(1, 1, 2),
         "end": integers(2),
     }  # fmt: skip
     outputs: dict[str, Dims] = {"y": [1, 4], "e": [1, 6, 5]}

@@ -244,6 +244,24 @@ def test_a_damaged_note_of_where_weights_are_is_refused(tmp_path: Path, entries:
         load_onnx(path)
 
 
+def test_weights_without_a_length_are_read(tmp_path: Path):
+    model = net()
+    model.graph.initializer[1].CopyFrom(
+        helper.make_tensor("bias", TensorProto.BFLOAT16, [3], b"abcdef", raw=True)
+    )
+    bias = model.graph.initializer[1]
+    bias.ClearField("raw_data")
+    bias.data_location = TensorProto.EXTERNAL
+    bias.external_data.add(key="location", value="bias")
+    (tmp_path / "bias").write_bytes(b"abcdef")
+    (tmp_path / "net.onnx").write_bytes(model.SerializeToString())
+    assert load_onnx(tmp_path / "net.onnx").graph.initializer[1].raw_data == b"abcdef"
+    (tmp_path / "bias").write_bytes(bytes(200))
+    bias.data_type, bias.dims[:] = TensorProto.FLOAT, [32]
+    (tmp_path / "net.onnx").write_bytes(model.SerializeToString())
+    assert len(load_onnx(tmp_path / "net.onnx").graph.initializer[1].raw_data) == 4 * 32
+
+
 def test_a_model_from_memory_must_be_whole(tmp_path: Path):
     with pytest.raises(ModelError, match="'kernel' are in another file"):
         parse_onnx(split(tmp_path).read_bytes(), "net")

@@ -16,6 +16,7 @@ __all__ = [
     "DEFAULT_DOMAINS",
     "Used",
     "attribute",
+    "copied",
     "copy_fields",
     "default_opset",
     "free_name",
@@ -23,6 +24,7 @@ __all__ = [
     "node_label",
     "read_inside",
     "size_of",
+    "small_constants",
     "subgraphs",
     "walk",
     "without_weights",
@@ -114,6 +116,14 @@ def without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     copy_fields(model, bare, but={"graph"})
     copy_fields(model.graph, bare.graph, but={"initializer", "value_info"})
     return bare
+
+
+def copied(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy without inferred shapes; weights are copied one by one, so that 2 GB are no limit."""
+    copy = without_weights(model)
+    for tensor in model.graph.initializer:
+        copy.graph.initializer.add().CopyFrom(tensor)
+    return copy
 
 
 class Used:

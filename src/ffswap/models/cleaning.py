@@ -206,7 +206,8 @@ class _Cleaner:
         nodes = [_copied(node) for node in self.nodes]
         del self.bare.graph.node[:]
         self.bare.graph.node.extend(nodes)
-        self.bare.graph.initializer.extend(self.weights.values())
+        for tensor in self.weights.values():
+            self.bare.graph.initializer.add().CopyFrom(tensor)
         return self.bare
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 
 from ..errors import InternalError, ModelError
-from ._proto import DEFAULT_DOMAINS, default_opset, walk
+from ._proto import DEFAULT_DOMAINS, copied, default_opset, walk
 
 __all__ = [
     "BATCH",
@@ -168,9 +168,7 @@ def set_shapes(
         ModelError: no such input, another number of dimensions, a size that is less than 1 or is
             not the one that the graph has fixed, or one name with two sizes.
     """
-    changed = onnx.ModelProto()
-    changed.CopyFrom(model)
-    del changed.graph.value_info[:]
+    changed = copied(model)
     values = {value.name: value for value in _inputs(changed)}
     sizes: dict[str, int] = {}
     for name, row in shapes.items():
@@ -215,9 +213,7 @@ def fixed_batch(model: onnx.ModelProto, rows: int) -> onnx.ModelProto:
     """
     if rows < 1:
         raise InternalError(f"a batch of {rows} rows; allowed: 1 or more")
-    changed = onnx.ModelProto()
-    changed.CopyFrom(model)
-    del changed.graph.value_info[:]
+    changed = copied(model)
     for value in (*changed.graph.input, *changed.graph.output):
         for dim in value.type.tensor_type.shape.dim:
             if dim.dim_param == BATCH:

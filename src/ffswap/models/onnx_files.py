@@ -33,6 +33,14 @@ _LEAST_EXTERNAL = 1024
 # Bytes: so that weights can be mapped into memory, as the ONNX standard advises.
 _ALIGNMENT = 4096
 
+# Types of which a value takes whole bytes, and as many in every version of the onnx package.
+_WHOLE_BYTES = {
+    onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE, onnx.TensorProto.BOOL,
+    onnx.TensorProto.INT8, onnx.TensorProto.INT16, onnx.TensorProto.INT32, onnx.TensorProto.INT64,
+    onnx.TensorProto.UINT8, onnx.TensorProto.UINT16, onnx.TensorProto.UINT32,
+    onnx.TensorProto.UINT64,
+}  # fmt: skip
+
 # What is given in place of an ONNX file, by its first bytes: (offset, bytes, what it is).
 _LOOKS = (
     (0, b"PK\x03\x04", "a zip archive, or a PyTorch checkpoint"),
@@ -161,29 +169,30 @@ def _fetch(tensor: onnx.TensorProto, file: Path) -> None:
     entries = {entry.key: entry.value for entry in tensor.external_data}
     source = _locate(entries.get("location", ""), tensor.name, file)
     try:
-        offset = int(entries.get("offset", 0))
-        length = int(entries.get("length", size_of(tensor)))
+        offset, length = int(entries.get("offset", 0)), int(entries.get("length", 0))
     except ValueError as error:
         raise ModelError(
             f"is damaged: where the weights of {tensor.name!r} are", file=file
         ) from error
-    if length < 0 or offset < 0 or (_whole_bytes(tensor) and length != size_of(tensor)):
+    exact = tensor.data_type in _WHOLE_BYTES
+    needed = size_of(tensor) if exact else length
+    if min(offset, length) < 0 or length not in (0, needed):
         raise ModelError(
             f"is damaged: {length} bytes of weights at {offset} for {tensor.name!r} "
-            f"{tuple(tensor.dims)}; needed: {size_of(tensor)}",
+            f"{tuple(tensor.dims)}; needed: {needed}",
             file=file,
         )
     try:
         with source.open("rb") as data:
             there = os.fstat(data.fileno()).st_size
-            if there < offset + length:
+            if there < offset + needed:
                 raise ModelError(
                     f"its weights in {source.name!r} are cut short: {there} bytes, and "
-                    f"{tensor.name!r} ends at {offset + length}",
+                    f"{tensor.name!r} ends at {offset + needed}",
                     file=file, hint=f"fetch {source.name} again",
                 )  # fmt: skip
             data.seek(offset)
-            tensor.raw_data = data.read(length)
+            tensor.raw_data = data.read(needed if exact or length else -1)
     except FileNotFoundError as error:
         raise ModelError(
             f"its weights are in {source.name!r}, and there is no such file", file=file,
@@ -196,11 +205,6 @@ def _fetch(tensor: onnx.TensorProto, file: Path) -> None:
         ) from error
     tensor.data_location = onnx.TensorProto.DEFAULT
     del tensor.external_data[:]
-
-
-def _whole_bytes(tensor: onnx.TensorProto) -> bool:
-    """Whether a value takes whole bytes and NumPy knows its type."""
-    return onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).kind in "biufc"
 
 
 def _locate(location: str, tensor: str, file: Path) -> Path:

@@ -69,7 +69,7 @@ _BY_RULE: dict[Rule, str] = {
     compute.mean_variance: "MeanVarianceNormalization", layout.transpose: "Transpose", layout.reshape: "Reshape",
     layout.flatten: "Flatten", layout.squeeze: "Squeeze", layout.unsqueeze: "Unsqueeze", layout.concat: "Concat",
     layout.split: "Split", layout.sliced: "Slice", layout.gather: "Gather", layout.expand: "Expand", layout.tile: "Tile",
-    layout.pad: "Pad", layout.resize: "Resize Upsample", layout.one_hot: "OneHot",
+    layout.pad: "Pad", layout.resize: "Resize Upsample",
 }  # fmt: skip
 
 _RULES: dict[str, Rule] = {kind: rule for rule, kinds in _BY_RULE.items() for kind in kinds.split()}

@@ -15,7 +15,6 @@ __all__ = [
     "expand",
     "flatten",
     "gather",
-    "one_hot",
     "pad",
     "reshape",
     "resize",
@@ -222,10 +221,3 @@ def _factor(old: int, new: int) -> float:
     while int(np.float32(old) * factor) < new:
         factor = np.nextafter(factor, np.float32(np.inf))
     return float(factor)
-
-
-def one_hot(step: Step) -> Place:
-    if step.place(1) or step.place(2):
-        step.refuse("has parameters that differ from row to row")
-    axis = step.attribute("axis", -1) % len(step.out())
-    return replace(step.data, axis=step.data.axis + (step.data.axis >= axis))

@@ -288,5 +288,7 @@ def _showing(model: onnx.ModelProto, names: list[str]) -> onnx.ModelProto:
     copy_fields(model.graph, part.graph, but={"initializer", "node", "output", "value_info"})
     part.graph.node.extend(reversed(kept))
     part.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
-    part.graph.initializer.extend(t for t in model.graph.initializer if t.name in needed)
+    for tensor in model.graph.initializer:
+        if tensor.name in needed:
+            part.graph.initializer.add().CopyFrom(tensor)
     return part

@@ -84,7 +84,7 @@ class Step:
 
     def _shape(self, name: str) -> tuple[int, ...]:
         if name not in self._dims:
-            self.refuse(f"works on {name!r}, whose shape depends on what is in the picture")
+            self.refuse(f"works on {name!r}, whose shape cannot be told beforehand")
         return self._dims[name]
 
     def attribute(self, name: str, default: Any = None) -> Any:
