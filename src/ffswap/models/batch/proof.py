@@ -28,8 +28,9 @@ Run = Callable[[onnx.ModelProto, Arrays], Arrays]
 # differ by 1e-2 and more, since the drawn rows have little in common.
 _NOISE = 1e-4
 
-# Rows whose answers differ by no more than this are alike, as the numbers of a class are.
-_ALIKE = 10 * _NOISE
+# Rows whose answers differ by less than this, in the same parts, say little: classes are the same
+# number, and scores are lost beside the pixels of boxes. Then what they are made of is compared, too.
+_ALIKE = 100 * _NOISE
 
 # Steps back from an output whose rows are alike to something in which they differ: a choice of the
 # greatest, a Softmax, a cut, a Sigmoid and the layer before.
