@@ -420,6 +420,12 @@ def test_the_proof_names_the_node_of_a_wrong_shape():
         prove_rows(model, run)
 
 
+def test_an_output_of_several_rows_for_one_is_refused():
+    model = freed_by_hand([node("Reshape", "x four", "y")], {"four": integers(-1, 6)}, ["all", 6])
+    with pytest.raises(ModelError, match=r"'y' has the shape \(12, 6\).* alone they have \(4, 6\)"):
+        prove_rows(model, run)
+
+
 def test_the_proof_names_the_node_that_cannot_be_run():
     nodes = [
         node("Relu", "x", "r"),

@@ -139,10 +139,10 @@ def prove_rows(
     for name, got in together.items():
         rows = [answer[name] for answer in alone]
         want = (trial.rows, *rows[0].shape[1:])
-        if got.shape != want:
+        if got.shape != want or any(row.shape != (1, *want[1:]) for row in rows):
             raise ModelError(
-                f"with {trial.rows} rows its output {name!r} has the shape {got.shape}, not {want}: "
-                f"{trial.place()}",
+                f"with {trial.rows} rows its output {name!r} has the shape {got.shape}, not {want}; "
+                f"alone they have {rows[0].shape}: {trial.place()}",
                 hint=ONE_ROW,
             )
         difference[name] = _apart(got, np.concatenate(rows))
