@@ -28,10 +28,10 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from benchmarks.clips import benchmark_clip
+from benchmarks.figures import cell, spread
 from benchmarks.machine import describe_machine, usable_cores
 from benchmarks.stages import rates_alone
 from ffswap.options import Position, SwapOptions
@@ -93,10 +93,6 @@ def _run(target: Path, folder: Path, options: SwapOptions) -> Run:
     return Run(report, time.process_time() - before)
 
 
-def _spread(values: list[float]) -> dict[str, float]:
-    return {"median": median(values), "min": min(values), "max": max(values)}
-
-
 def _summary(height: int, turns: list[Turn]) -> dict[str, Any]:
     """Numbers of one clip from its repetitions."""
     reports = [turn.whole.report for turn in turns]
@@ -104,7 +100,7 @@ def _summary(height: int, turns: list[Turn]) -> dict[str, Any]:
         max(t.whole.cpu_s - t.one.cpu_s, 1e-9) / max(t.whole.report.frames - t.one.report.frames, 1)
         for t in turns
     ]
-    stages = {name: _spread([t.alone[name] for t in turns]) for name in turns[0].alone}
+    stages = {name: spread([t.alone[name] for t in turns]) for name in turns[0].alone}
     slowest = [min(turn.alone.values()) for turn in turns]
     cores = [usable_cores() / seconds for seconds in frame_cpu_s]
     ratios = [r.fps / min(a, b) for r, a, b in zip(reports, slowest, cores, strict=True)]
@@ -113,12 +109,12 @@ def _summary(height: int, turns: list[Turn]) -> dict[str, Any]:
         "frames": reports[0].frames,
         "faces": reports[0].faces,
         "runs": len(turns),
-        "fps": _spread([report.fps for report in reports]),
-        "slowest_stage_fps": _spread(slowest),
+        "fps": spread([report.fps for report in reports]),
+        "slowest_stage_fps": spread(slowest),
         "slowest_stage": min(stages, key=lambda name: stages[name]["median"]),
-        "cores_fps": _spread(cores),
-        "cpu_s_per_frame": _spread(frame_cpu_s),
-        "ratio": _spread(ratios),
+        "cores_fps": spread(cores),
+        "cpu_s_per_frame": spread(frame_cpu_s),
+        "ratio": spread(ratios),
         "stage_fps": stages,
     }
 
@@ -174,11 +170,6 @@ def measure(plan: Plan) -> dict[str, Any]:
     return {"machine": describe_machine(), "speed": speed, "memory": memory}
 
 
-def _cell(spread: dict[str, float], digits: int) -> str:
-    low, high = spread["min"], spread["max"]
-    return f"{spread['median']:.{digits}f} ({low:.{digits}f}..{high:.{digits}f})"
-
-
 def _print_tables(result: dict[str, Any]) -> None:
     machine, memory = result["machine"], result["memory"]
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
@@ -190,14 +181,14 @@ def _print_tables(result: dict[str, Any]) -> None:
     print("|---|---|---|---|---|---|---|")
     for row in result["speed"]:
         print(
-            f"| {row['height_px']}p | {row['frames']} | {row['runs']} | {_cell(row['fps'], 1)} "
-            f"| {row['slowest_stage']} {_cell(row['slowest_stage_fps'], 1)} "
-            f"| {_cell(row['cores_fps'], 1)} | {_cell(row['ratio'], 2)} |"
+            f"| {row['height_px']}p | {row['frames']} | {row['runs']} | {cell(row['fps'], 1)} "
+            f"| {row['slowest_stage']} {cell(row['slowest_stage_fps'], 1)} "
+            f"| {cell(row['cores_fps'], 1)} | {cell(row['ratio'], 2)} |"
         )
     for row in result["speed"]:
         print(f"\n{row['height_px']}p, rate of each stage alone, fps:")
-        for name, spread in row["stage_fps"].items():
-            print(f"  {name:10} {_cell(spread, 1)}")
+        for name, figure in row["stage_fps"].items():
+            print(f"  {name:10} {cell(figure, 1)}")
     print("\npeak memory of a fresh process, 360p:")
     for key in ("short", "long"):
         print(f"  {memory[key]['frames']:6} frames  {memory[key]['peak_bytes'] / 2**20:7.1f} MiB")

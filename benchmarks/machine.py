@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import platform
 from typing import Any
 
-from ffswap.pipeline.machine import find_cpu
+from ffswap import __version__
+from ffswap.pipeline.machine import find_cpu, find_libraries
 
 __all__ = ["describe_machine", "usable_cores"]
-
-PACKAGES = ("ffswap", "av", "numpy", "onnxruntime", "opencv-python-headless")
 
 
 def usable_cores() -> float:
@@ -21,10 +19,11 @@ def usable_cores() -> float:
 
 def describe_machine() -> dict[str, Any]:
     """Plain types only, ready for JSON."""
+    installed = {name: version for name, version in find_libraries().items() if version}
     return {
         "processor": find_cpu().name,
         "usable_cores": usable_cores(),
         "system": platform.platform(terse=True),
         "python": platform.python_version(),
-        "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "versions": {"ffswap": __version__, **installed},
     }
