@@ -112,6 +112,15 @@ def test_an_engine_built_here_is_not_one_for_any_gpu():
     )
 
 
+def test_an_engine_built_here_is_not_one_for_another_gpu_of_its_capability():
+    # TensorRT times kernels on the very GPU: memory and clocks count as well.
+    laptop = GpuTarget(name="NVIDIA RTX 4050 Laptop GPU", capability="8.9")
+    (sentence,) = key(gpus=(RTX_4090,)).difference(key(gpus=(laptop,)))
+    assert sentence == (
+        "GPU: built on NVIDIA GeForce RTX 4090 (8.9), here is NVIDIA RTX 4050 Laptop GPU (8.9)"
+    )
+
+
 def test_an_engine_for_more_gpus_is_not_the_one_for_fewer():
     # Other bytes: whoever builds for one kind of GPU asks for an engine of that alone.
     wide, narrow = (key(gpus=gpus, driver_major=None) for gpus in ((ANY_89, ANY_120), (ANY_89,)))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import EngineError, OutputWriteError
+from ..files import write_error
 from .key import SCHEMA
 from .manifest import Manifest, schema_of
 
@@ -22,8 +23,8 @@ __all__ = [
     "UnusableError",
     "check_plan",
     "check_size",
+    "make_folder",
     "named",
-    "no_folder",
     "read_manifest",
     "size_of",
 ]
@@ -141,7 +142,7 @@ def named(folder: Path, pattern: re.Pattern[str]) -> Iterator[tuple[str, re.Matc
     except FileNotFoundError:
         return
     except NotADirectoryError as error:
-        raise no_folder(folder) from error
+        raise _no_folder(folder) from error
     except OSError as error:
         reason = error.strerror or error
         raise OutputWriteError(f"the folder cannot be read ({reason})", file=folder) from error
@@ -150,8 +151,21 @@ def named(folder: Path, pattern: re.Pattern[str]) -> Iterator[tuple[str, re.Matc
             yield name, match
 
 
-def no_folder(folder: Path) -> OutputWriteError:
-    """The error to raise where a file is in the way."""
+def make_folder(folder: Path) -> None:
+    """Make the folder and its parents, where they are missing.
+
+    Raises:
+        OutputWriteError: a file is in the way, or the place may not be written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise _no_folder(folder) from error
+    except OSError as error:
+        raise write_error(error, folder) from error
+
+
+def _no_folder(folder: Path) -> OutputWriteError:
     return OutputWriteError(
         "is, or lies in, a file; engines need a folder",
         file=folder,

@@ -34,8 +34,8 @@ from ._store_files import (
     PLAN,
     UnusableError,
     check_plan,
+    make_folder,
     named,
-    no_folder,
     read_manifest,
     size_of,
 )
@@ -120,7 +120,7 @@ class EngineStore:
         Raises:
             OutputWriteError: it is a file, may not be written to, or the disk is full.
         """
-        self._make_folder()
+        make_folder(self.folder)
         probe = self.folder / f".{secrets.token_hex(8)}.part"
         try:
             try:
@@ -130,14 +130,6 @@ class EngineStore:
                     os.fsync(file.fileno())
             finally:
                 probe.unlink(missing_ok=True)
-        except OSError as error:
-            raise write_error(error, self.folder) from error
-
-    def _make_folder(self) -> None:
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except (FileExistsError, NotADirectoryError) as error:
-            raise no_folder(self.folder) from error
         except OSError as error:
             raise write_error(error, self.folder) from error
 
@@ -203,7 +195,7 @@ class EngineStore:
         Raises:
             OutputWriteError: the folder cannot be made.
         """
-        self._make_folder()
+        make_folder(self.folder)
         return self.folder / f".{key.stem}.{secrets.token_hex(4)}.part"
 
     def install(self, key: EngineKey, plan_temp: Path, manifest: Manifest) -> Path:
@@ -231,8 +223,10 @@ class EngineStore:
             except UnusableError as error:
                 raise InternalError(f"{plan_temp.name}: {error.reason}") from error
             plan = self._place_plan(plan_temp, manifest)
-            self._place_manifest(manifest)
-            self._drop_other_plans(manifest)
+            try:
+                self._place_manifest(manifest)
+            finally:
+                self._drop_unnamed_plans(key.stem)
         return plan
 
     def _place_plan(self, plan_temp: Path, manifest: Manifest) -> Path:
@@ -257,13 +251,17 @@ class EngineStore:
         finally:
             pending.discard()
 
-    def _drop_other_plans(self, manifest: Manifest) -> None:
-        """Remove what earlier builds of the same key left; the lock is held."""
+    def _drop_unnamed_plans(self, stem: str) -> None:
+        """Remove the plans of an engine but the one that its manifest names; the lock is held."""
+        try:
+            meant = read_manifest(self.folder / f"{stem}.json").plan
+        except UnusableError:
+            meant = None
         for name, match in named(self.folder, PLAN):
-            if match["stem"] == manifest.key.stem and name != manifest.plan:
-                # Windows keeps a file that somebody reads; it is an orphan, for `prune`.
-                with contextlib.suppress(PermissionError):
-                    (self.folder / name).unlink(missing_ok=True)
+            if match["stem"] == stem and name != meant:
+                # Windows keeps a file that somebody reads; it is an orphan then, for `prune`.
+                with contextlib.suppress(OSError):
+                    (self.folder / name).unlink()
 
     @contextmanager
     def lock(
@@ -287,7 +285,7 @@ class EngineStore:
             CancelledError: `cancel` was set while waiting.
             OutputWriteError: the folder may not be written to.
         """
-        self._make_folder()
+        make_folder(self.folder)
         told = False
         while not self._try_lock(key.stem):
             if waiting is not None and not told:
