@@ -388,6 +388,21 @@ def test_a_file_in_place_of_the_folder_is_said(tmp_path: Path, below: str):
     assert (tmp_path / "file").read_text() == "not a folder"
 
 
+@pytest.mark.parametrize("step", ["_place_plan", "_place_manifest", "_drop_unnamed_plans"])
+def test_an_install_holds_the_lock_in_every_step(
+    store: EngineStore, monkeypatch: pytest.MonkeyPatch, step: str
+):
+    real, free = getattr(store, step), []
+
+    def look(*arguments: Any) -> Any:
+        free.append(EngineStore(store.folder)._try_lock(key().stem))
+        return real(*arguments)
+
+    monkeypatch.setattr(store, step, look)
+    install(store, key())
+    assert free == [False]
+
+
 def test_what_does_not_belong_together_is_not_installed(store: EngineStore):
     temporary = store.temporary(key())
     temporary.write_bytes(PLAN)
