@@ -1,0 +1,319 @@
+"""Recipes: which engines to build and how, as TOML files; see engines/README.md."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from ..errors import InputMissingError, OptionError
+from ..files import PathLike
+from .manifest import GateLimits
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+__all__ = ["ModelRecipe", "Precision", "Profiles", "Recipe", "load_recipe"]
+
+Precision = Literal["fp16", "fp32"]
+Profiles = Literal["each", "range"]
+
+LARGEST_BATCH = 1024
+"""More rows than this make no net faster; a larger number is a slip of the finger."""
+
+_ALLOWED = {
+    "name": "at least one character",
+    "file": "the name of an ONNX file, ending in .onnx, beside the recipe or absolute",
+    "precision": " or ".join(get_args(Precision)),
+    "batches": f"one or more sizes from 1 to {LARGEST_BATCH} in ascending order, such as "
+    "[1, 4, 8, 16]",
+    "profiles": " or ".join(get_args(Profiles)),
+    "opt_level": "0 to 5",
+    "workspace_gb": "more than 0 (GiB)",
+    "keep_fp32": "a list of different names of nodes",
+    "half_io": "true or false",
+    "single": "a list of different names of inputs",
+    "tactics": 'a list of different names, such as ["JIT_CONVOLUTIONS"]',
+    "shapes": "for each input a list of whole numbers, 1 or more, without the batch, such as "
+    "input = [3, 640, 640]",
+    "ranges": "for each input its lowest and its highest value, such as source = [-3.0, 3.0]",
+    "relative_l2": "more than 0, at most 1",
+    "psnr_db": "0 to 200 (decibels)",
+    "row": "more than 0, at most 1",
+}
+"""What each key may be, for messages."""
+
+_GATE = ("relative_l2", "psnr_db", "row")
+_SET = ("precision", "batches", "profiles", "opt_level", "workspace_gb")
+_MODEL = (
+    "file", *_SET, "keep_fp32", "half_io", "single", "tactics", "shapes", "ranges", "gate",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelRecipe:
+    """How the engine of one model is built. The defaults are for a file without a recipe.
+
+    Attributes:
+        name: of the model in the catalogue; with a file, the name that its engine gets.
+        file: an ONNX file; None: the model is one of the catalogue.
+        precision: ``fp16`` or ``fp32``.
+        batches: sizes that the engine serves, ascending, each 1 to 1024.
+        profiles: ``each``: tuned for each batch size; ``range``: one profile for all.
+        opt_level: how long TensorRT searches for the best kernels, 0 to 5; None: as long as ffswap
+            finds best.
+        workspace_gb: device memory that the build may use for trying kernels, in GiB; None: all.
+        keep_fp32: names of nodes that stay in FP32, besides those that have to.
+        half_io: inputs and outputs are float16, too.
+        single: names of inputs without a batch: one value for all rows.
+        tactics: names of TensorRT's sources of tactics that may be used; none: its own choice.
+        shapes: of a row of an input whose dimensions are free, by name, without the batch.
+        ranges: lowest and highest value of an input, by name, for samples that are drawn.
+        gate: how far results may be from the net's own.
+
+    Raises:
+        OptionError: a value is not allowed.
+    """
+
+    name: str
+    file: Path | None = None
+    precision: Precision = "fp16"
+    batches: tuple[int, ...] = (1, 4, 8, 16)
+    profiles: Profiles = "each"
+    opt_level: int | None = None
+    workspace_gb: float | None = None
+    keep_fp32: tuple[str, ...] = ()
+    half_io: bool = False
+    single: tuple[str, ...] = ()
+    tactics: tuple[str, ...] = ()
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    gate: GateLimits = field(default_factory=GateLimits)
+
+    def __post_init__(self) -> None:
+        batches = self.batches
+        ascending = batches == tuple(sorted(set(batches)))
+        within = all(1 <= one <= LARGEST_BATCH for one in batches)
+        gigabytes = self.workspace_gb
+        checks = {
+            "name": bool(self.name),
+            "file": self.file is None or self.file.suffix.lower() == ".onnx",
+            "precision": self.precision in get_args(Precision),
+            "batches": len(batches) > 0 and ascending and within,
+            "profiles": self.profiles in get_args(Profiles),
+            "opt_level": self.opt_level is None or 0 <= self.opt_level <= 5,
+            "workspace_gb": gigabytes is None or (gigabytes > 0 and math.isfinite(gigabytes)),
+            "keep_fp32": _distinct(self.keep_fp32),
+            "single": _distinct(self.single),
+            "tactics": _distinct(self.tactics),
+            "shapes": all(shape and min(shape) >= 1 for shape in self.shapes.values()),
+            "ranges": all(
+                low < high and math.isfinite(high - low) for low, high in self.ranges.values()
+            ),
+        }
+        for name, ok in checks.items():
+            if not ok:
+                raise _refused(name, getattr(self, name))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A set of engines.
+
+    Attributes:
+        name: of the file, without its ending.
+        models: at least one, in the order of the file.
+    """
+
+    name: str
+    models: tuple[ModelRecipe, ...]
+
+
+def _distinct(names: tuple[str, ...]) -> bool:
+    return all(names) and len(set(names)) == len(names)
+
+
+def _refused(key: str, value: object) -> OptionError:
+    shown = str(value) if isinstance(value, Path) else value
+    shown = list(shown) if isinstance(shown, tuple) else shown
+    return OptionError(f"{key} is {shown!r}; allowed: {_ALLOWED[key]}")
+
+
+class _WrongTypeError(Exception):
+    """A value is not of the type that its key wants."""
+
+
+def _typed(*kinds: type) -> Callable[[object], Any]:
+    def convert(value: object) -> Any:
+        if type(value) not in kinds:  # exact: true is an int to Python
+            raise _WrongTypeError
+        return value
+
+    return convert
+
+
+def _list(convert: Callable[[object], Any]) -> Callable[[object], Any]:
+    def convert_all(value: object) -> Any:
+        if not isinstance(value, list):
+            raise _WrongTypeError
+        return tuple(convert(one) for one in value)
+
+    return convert_all
+
+
+def _by_input(convert: Callable[[object], Any]) -> Callable[[object], Any]:
+    def convert_all(value: object) -> Any:
+        if not isinstance(value, dict):
+            raise _WrongTypeError
+        return {name: convert(one) for name, one in value.items()}
+
+    return convert_all
+
+
+def _pair(value: object) -> Any:
+    pair = _list(_number)(value)
+    if len(pair) != 2:
+        raise _WrongTypeError
+    return pair
+
+
+def _number(value: object) -> float:
+    return float(_typed(int, float)(value))
+
+
+_text, _whole = _typed(str), _typed(int)
+_CONVERT: dict[str, Callable[[object], Any]] = {
+    "file": _text,
+    "precision": _text,
+    "batches": _list(_whole),
+    "profiles": _text,
+    "opt_level": _whole,
+    "workspace_gb": _number,
+    "keep_fp32": _list(_text),
+    "half_io": _typed(bool),
+    "single": _list(_text),
+    "tactics": _list(_text),
+    "shapes": _by_input(_list(_whole)),
+    "ranges": _by_input(_pair),
+    "relative_l2": _number,
+    "psnr_db": _number,
+    "row": _number,
+}
+
+
+def load_recipe(path: PathLike) -> Recipe:
+    """Read a recipe.
+
+    Args:
+        path: of a TOML file.
+
+    Returns:
+        The recipe, with everything that it leaves out filled in.
+
+    Raises:
+        InputMissingError: there is no such file.
+        OptionError: it is not TOML, or a key or a value is not allowed; the message names file,
+            table and key.
+    """
+    file = Path(path)
+    try:
+        return _recipe(file, _tables(file))
+    except OptionError as error:
+        raise OptionError(error.message, file=file, hint=error.hint) from error
+
+
+def _tables(file: Path) -> dict[str, Any]:
+    try:
+        tables: dict[str, Any] = tomllib.loads(file.read_bytes().decode("utf-8"))
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+        raise InputMissingError(
+            "no such recipe", file=file, hint="a recipe is a TOML file such as engines/default.toml"
+        ) from error
+    except OSError as error:
+        raise OptionError(f"the recipe cannot be read ({error.strerror or error})") from error
+    except (ValueError, RecursionError) as error:  # not UTF-8, not TOML, nested without end
+        raise OptionError(f"the recipe is not TOML: {error}") from error
+    return tables
+
+
+def _recipe(file: Path, tables: dict[str, Any]) -> Recipe:
+    _check_keys(tables, ("set", "gate", "models"), "the recipe")
+    shared = _values(_table(tables, "set", "[set]"), _SET, "[set]")
+    limits = _values(_table(tables, "gate", "[gate]"), _GATE, "[gate]")
+    with _said_of("[set]"):
+        ModelRecipe(name="set", **shared)
+    with _said_of("[gate]"):
+        GateLimits(**limits)
+    models = _table(tables, "models", "[models]")
+    if not models:
+        raise OptionError("the recipe names no models", hint="add a table [models.NAME]")
+    return Recipe(
+        name=file.stem,
+        models=tuple(_model(file, name, models, shared, limits) for name in models),
+    )
+
+
+def _model(
+    file: Path,
+    name: str,
+    models: dict[str, Any],
+    shared: dict[str, Any],
+    limits: dict[str, Any],
+) -> ModelRecipe:
+    place, gate_place = f"[models.{name}]", f"[models.{name}.gate]"
+    table = _table(models, name, place)
+    gate = _values(_table(table, "gate", gate_place), _GATE, gate_place)
+    own = _values(table, _MODEL, place)
+    if "file" in own:
+        own["file"] = file.parent / own["file"]
+    with _said_of(gate_place):
+        whole_gate = GateLimits(**{**limits, **gate})
+    with _said_of(place):
+        return ModelRecipe(name=name, **{**shared, **own}, gate=whole_gate)
+
+
+@contextmanager
+def _said_of(place: str) -> Iterator[None]:
+    """Name the table in an error about a value."""
+    try:
+        yield
+    except OptionError as error:
+        raise OptionError(f"{place} {error.message}", hint=error.hint) from error
+
+
+def _table(parent: dict[str, Any], key: str, place: str) -> dict[str, Any]:
+    table = parent.get(key, {})
+    if not isinstance(table, dict):
+        raise OptionError(f"{place} is {table!r}; allowed: a table")
+    return table
+
+
+def _check_keys(table: dict[str, Any], allowed: tuple[str, ...], place: str) -> None:
+    for key in table:
+        if key not in allowed:
+            near = difflib.get_close_matches(key, allowed, n=1)
+            raise OptionError(
+                f"{place} has a key {key!r}; allowed: {', '.join(allowed)}",
+                hint=f"did you mean {near[0]}?" if near else None,
+            )
+
+
+def _values(table: dict[str, Any], allowed: tuple[str, ...], place: str) -> dict[str, Any]:
+    """What a table says, each value of the type that its key wants; a table `gate` aside."""
+    _check_keys(table, allowed, place)
+    found = {}
+    for key, value in table.items():
+        if key == "gate":
+            continue
+        try:
+            found[key] = _CONVERT[key](value)
+        except _WrongTypeError as error:
+            raise OptionError(f"{place} {key} is {value!r}; allowed: {_ALLOWED[key]}") from error
+    return found
