@@ -624,8 +624,78 @@ def test_constants_and_casts_of_weights_do_no_harm():
     )
     mixed = to_mixed_fp16(model)
     assert mixed.islands == ()
+    assert mixed.casts == 2  # x and y: constants are weights
     got = evaluate_fp16(mixed.model, {"x": floats(1, 1, 1, 1)[None]})["y"]
     assert got.tolist() == [[1, 1.5, 2, 2.5]]
+
+
+def test_weights_that_may_be_overridden_keep_their_type():
+    model = net(
+        [node("add: Add x w -> y")], {**ROW, "w": [4]}, {"y": ["N", 4]}, {"w": floats(1, 2, 3, 4)}
+    )
+    mixed = to_mixed_fp16(model, half_io=True).model
+    assert [one.type.tensor_type.elem_type for one in mixed.graph.input] == [
+        TensorProto.FLOAT16,
+        TensorProto.FLOAT,
+    ]
+    got = evaluate_fp16(mixed, {"x": floats(0, 1, 0, 1)[None]})["y"]
+    assert got.tolist() == [[1, 3, 3, 5]]
+
+
+def test_types_that_come_from_attributes_stay_float32():
+    one = numpy_helper.from_array(floats(1.0).reshape(1))
+    nodes = [
+        node("shape: Shape x -> s"),
+        node("fill: ConstantOfShape s -> f", value=one),
+        node("narrow: Cast z -> n", to=TensorProto.FLOAT),
+        node("a: Add x f -> a"),
+        node("b: Add a n -> y"),
+    ]
+    double = TensorProto.DOUBLE
+    model = net(nodes, {**ROW, "z": [4]}, {"y": ["N", 4]}, kinds={"z": double})
+    mixed = to_mixed_fp16(model)
+    found = kinds(mixed.model)
+    assert found["f"] == found["n"] == TensorProto.FLOAT
+    assert found["a"] == TensorProto.FLOAT16
+    feeds: dict[str, NDArray[Any]] = {"x": floats(1, 2, 3, 4)[None], "z": np.ones(4)}
+    assert evaluate_fp16(mixed.model, feeds)["y"].tolist() == [[3, 4, 5, 6]]
+
+
+def test_sample_positions_and_what_makes_them_stay_in_float32():
+    nodes = [
+        node("conv: Conv x k -> a"),
+        node("flow: Conv x k2 -> f"),
+        node("last: Transpose f -> t", perm=[0, 2, 3, 1]),
+        node("places: Add t base -> g"),
+        node("warp: GridSample a g -> w"),
+        node("end: Conv w k -> y"),
+    ]
+    weights = {
+        "k": np.ones((4, 4, 1, 1), np.float32),
+        "k2": np.ones((2, 4, 1, 1), np.float32),
+        "base": np.zeros((1, 8, 8, 2), np.float32),
+    }
+    mixed = to_mixed_fp16(net(nodes, IMAGE, {"y": ["N", 4, 8, 8]}, weights))
+    assert reasons(mixed) == {"last": "range", "places": "range", "warp": "operator"}
+
+
+def test_small_biases_are_no_reason_for_an_island():
+    model = row_net(
+        node("mix: Gemm x w b -> y"), w=np.eye(4, dtype=np.float32), b=floats(1e-6, 0, 0, 0)
+    )
+    assert to_mixed_fp16(model).islands == ()
+
+
+def test_operators_say_types_where_inference_fails(monkeypatch: pytest.MonkeyPatch):
+    want = to_mixed_fp16(adain_net())
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise onnx.shape_inference.InferenceError
+
+    monkeypatch.setattr(onnx.shape_inference, "infer_shapes", fail)
+    got = to_mixed_fp16(adain_net())
+    assert (got.islands, got.casts) == (want.islands, want.casts)
+    assert got.model.SerializeToString() == want.model.SerializeToString()
 
 
 def test_outputs_may_be_read_inside_and_be_weights():

@@ -128,9 +128,7 @@ class Mixer:
                 known = TensorProto.FLOAT if value.name in self._net.weights else self._border
                 self._set(value.name, known, value.name)
         for value in self._net.model.graph.output:
-            if value.name in self._net.weights and self._net.is_float(value.name):
-                if (value.name, TensorProto.FLOAT) in self._copies:
-                    continue
+            if self._net.weight_is_fixed(value.name) and self._net.is_float(value.name):
                 self._wanted[value.name] = {self._border: value.name}
                 self._set(value.name, self._border, value.name)
         for sparse in self._net.model.graph.sparse_initializer:
@@ -191,7 +189,7 @@ class Mixer:
         """The name under which a tensor is there in a type; makes it if it is not there yet."""
         if (name, kind) in self._copies:
             return self._copies[name, kind]
-        if name in self._net.weights:
+        if self._net.weight_is_fixed(name):
             kinds = self._wanted.setdefault(name, {})
             held = name if not kinds else self._fresh(f"{name}_{_SUFFIXES[kind]}")
             kinds[kind] = self._copies[name, kind] = held

@@ -129,11 +129,13 @@ class Net:
         """Indices of the nodes that read a tensor."""
         return self._readers.get(name, ())
 
+    def weight_is_fixed(self, name: str) -> bool:
+        """Whether a tensor is a weight, and not one that can be overridden as an input."""
+        return name in self.weights and all(one.name != name for one in self.model.graph.input)
+
     def weight(self, name: str) -> NDArray[Any] | None:
         """The values of a weight; None if the tensor is something else or can be overridden."""
-        if name not in self.weights or any(one.name == name for one in self.model.graph.input):
-            return None
-        return numpy_helper.to_array(self.weights[name])
+        return numpy_helper.to_array(self.weights[name]) if self.weight_is_fixed(name) else None
 
     def add_weight(self, name: str, values: NDArray[Any]) -> None:
         """Add a weight, or replace one."""

@@ -16,9 +16,6 @@ from ._range import runs
 
 __all__ = ["evaluate_fp16"]
 
-# Attributes that name an element type.
-_TYPE_ATTRIBUTES = ("to", "dtype", "output_dtype")
-
 
 def evaluate_fp16(
     model: onnx.ModelProto, feeds: Mapping[str, NDArray[Any]], *, threads: int = 1
@@ -86,7 +83,8 @@ def _rounding(net: Net) -> onnx.ModelProto:
             cast(name, held, TensorProto.FLOAT)
     for node in net.nodes:
         _check_bodies(node, half)
-        wide = _wide(node)
+        wide = onnx.NodeProto()
+        wide.CopyFrom(node)
         made = [name for name in node.output if name in half]
         raw = {name: fresh(f"{name}_raw") for name in made}
         wide.input[:] = [inner.get(name, name) for name in node.input]
@@ -94,6 +92,7 @@ def _rounding(net: Net) -> onnx.ModelProto:
         nodes.append(wide)
         for name in made:
             rounded = fresh(f"{name}_rounded")
+            # Nothing to round where an attribute asks for float16, as with ConstantOfShape.
             cast(raw[name], rounded, TensorProto.FLOAT16)
             cast(rounded, inner.get(name, name), TensorProto.FLOAT)
     for value in net.model.graph.output:
@@ -119,15 +118,3 @@ def _check_bodies(node: onnx.NodeProto, half: set[str]) -> None:
         raise ModelError(
             f"{wrong[0]!r} is FP16 inside of node {node.name!r}; only float32 is evaluated there"
         )
-
-
-def _wide(node: onnx.NodeProto) -> onnx.NodeProto:
-    """A node that makes float32 where its attributes ask for float16."""
-    copy = onnx.NodeProto()
-    copy.CopyFrom(node)
-    for one in copy.attribute:
-        if one.name in _TYPE_ATTRIBUTES and one.i == TensorProto.FLOAT16:
-            one.i = TensorProto.FLOAT
-        if one.t.data_type == TensorProto.FLOAT16:
-            one.t.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(one.t).astype("f4")))
-    return copy
