@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -403,31 +403,32 @@ def test_values_beyond_fp16_make_islands_of_producer_and_readers():
     assert relative_error(got, in_fp32(model, feeds)["y"]) < 1e-3
 
 
-def test_peaks_are_the_same_in_many_small_runs():
-    model, feeds = Net(adain_net()), adain_feed()
-    once = _range.peaks(model, [feeds])
-    assert _range.peaks(model, [feeds], group_bytes=1) == pytest.approx(once)
-    assert set(once) == {"x", *"amdsvgri", "n", "b", "y"}
-    assert once["x"] == np.abs(feeds["x"]).max()
-    assert once["s"] > 65504  # what the normalisation is an island for
+def test_peaks_are_the_largest_magnitudes_of_all_runs():
+    model = net(
+        [
+            node("negate: Neg x -> a"),
+            node("rows: Slice a end end -> none"),
+            node("sum: ReduceSum x -> s", keepdims=0),
+            node("add: Add a s -> y"),
+        ],
+        ROW,
+        {"y": ["N", 4]},
+        {"end": ints(9)},
+    )
+    feeds = [{"x": floats(1, 2, 3, -4)[None]}, {"x": floats(1, 5, -1, 0)[None]}]
+    found = _range.peaks(Net(model), feeds)
+    # A tensor without values and one without dimensions are among them.
+    assert found == {"x": 5, "a": 5, "none": 0, "s": 5, "y": 6}
 
 
-@pytest.mark.parametrize(("bytes_", "runs"), [(1 << 30, 1), (20_000, 3)])
-def test_runs_are_as_many_as_memory_asks_for(
-    bytes_: int, runs: int, monkeypatch: pytest.MonkeyPatch
-):
-    seen: list[Sequence[str]] = []
-    real = _range.runs
-
-    def spy(model: onnx.ModelProto, *rest: Any, **more: Any) -> Any:
-        seen.append([one.name for one in model.graph.output])
-        return real(model, *rest, **more)
-
-    monkeypatch.setattr(_range, "runs", spy)
-    model = row_net(node("a: Relu x -> a"), node("b: Relu a -> b"), node("c: Relu b -> y"))
-    _range.peaks(Net(model), [{"x": np.ones((1000, 4), np.float32)}], group_bytes=bytes_)
-    assert len(seen) == runs
-    assert [name for group in seen for name in group] == ["a", "b", "y"]
+def test_looking_at_a_net_does_not_change_what_it_computes():
+    feeds, model = adain_feed(), adain_net()
+    watched, _ = _range._watched(Net(model))
+    want = in_fp32(model, feeds)["y"]
+    np.testing.assert_allclose(in_fp32(watched, feeds)["y"], want, rtol=1e-4, atol=1e-5)
+    found = _range.peaks(Net(model), [feeds])
+    assert set(found) == {"x", *"amdsvgri", "n", "b", "y"}
+    assert found["s"] > 65504  # what the normalisation is an island for
 
 
 def test_a_net_that_is_not_finite_itself_is_refused():
@@ -717,9 +718,7 @@ def test_outputs_may_be_read_inside_and_be_weights():
 def test_types_are_found_without_the_values_of_large_weights():
     model = row_net(node("mix: MatMul x w -> a"), node("relu: Relu a -> y"))
     model.graph.initializer.add(name="w", dims=[4, 1 << 40], data_type=TensorProto.FLOAT)
-    found = Net(model)
-    assert found.is_float("a")
-    assert found.inferred({})["a"].shape.dim[1].dim_value == 1 << 40
+    assert Net(model).is_float("y")
 
 
 def test_models_too_large_for_memory_go_through_a_file():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -159,57 +159,35 @@ class Net:
                 graphs += bodies(node)
         return found
 
-    def whole(self, outputs: Sequence[str] | None = None) -> onnx.ModelProto:
-        """A model with all weights.
-
-        Args:
-            outputs: names of tensors to put out; None: the net's own outputs.
-        """
+    def whole(self) -> onnx.ModelProto:
+        """A model with all weights."""
         model = onnx.ModelProto()
         model.CopyFrom(self.model)
         model.graph.initializer.extend(self.weights.values())
-        if outputs is not None:
-            del model.graph.output[:]
-            for name in outputs:
-                model.graph.output.add(name=name).type.tensor_type.elem_type = self.types[name]
         return model
 
-    def inferred(self, shapes: Mapping[str, Sequence[int]]) -> dict[str, onnx.TypeProto.Tensor]:
-        """Element types and shapes by ONNX's own inference, for tensors where it finds any.
-
-        Args:
-            shapes: of the inputs; an input that is not named keeps its free dimensions.
-        """
+    def _inferred(self) -> dict[str, int]:
+        """Element types by ONNX's own inference, for tensors where it finds any."""
         model = onnx.ModelProto()
         model.CopyFrom(self.model)
-        for value in model.graph.input:
-            if value.name in shapes:
-                dims = value.type.tensor_type.shape
-                dims.ClearField("dim")
-                for size in shapes[value.name]:
-                    dims.dim.add(dim_value=size)
-        if shapes:  # what the file says of other tensors has free dimensions
-            del model.graph.value_info[:]
-            for value in model.graph.output:
-                value.type.tensor_type.ClearField("shape")
         for name, weight in self.weights.items():
             if np.prod(weight.dims, dtype=np.int64) <= _READ_BY_INFERENCE:
                 model.graph.initializer.append(weight)
             else:
                 model.graph.initializer.add(name=name, dims=weight.dims, data_type=weight.data_type)
         try:
-            graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+            graph = onnx.shape_inference.infer_shapes(model).graph
         except onnx.shape_inference.InferenceError:  # then the operators' definitions alone say
             graph = model.graph
         values = (*graph.input, *graph.value_info, *graph.output)
         return {
-            one.name: one.type.tensor_type
+            one.name: one.type.tensor_type.elem_type
             for one in values
             if one.type.HasField("tensor_type") and one.type.tensor_type.elem_type
         }
 
     def _types(self) -> dict[str, int]:
-        types = {name: one.elem_type for name, one in self.inferred({}).items()}
+        types = self._inferred()
         types |= {name: one.data_type for name, one in self.weights.items()}
         for sparse in self.model.graph.sparse_initializer:
             types[sparse.values.name] = sparse.values.data_type

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
+from onnx import TensorProto, numpy_helper
 
 from ..errors import EngineError
 from ._net import Net
@@ -18,31 +19,23 @@ from .onnxruntime import _import_runtime, _library_errors
 
 __all__ = ["peaks", "runs"]
 
-# Tensors that are looked at in one run, in bytes; a run more costs the time of the net, a tensor
-# more costs memory that is not given back before the run ends.
-_GROUP_BYTES = 256 << 20
-# What a tensor is taken to need if its shape cannot be inferred.
-_UNKNOWN_BYTES = 64 << 20
 # Larger models go to ONNX Runtime through files; a protobuf ends at 2 GiB.
 _IN_MEMORY_BYTES = 3 << 29
 _LOG_FATAL_ONLY = 4
 
 
 def peaks(
-    net: Net,
-    feeds: Sequence[Mapping[str, NDArray[Any]]],
-    *,
-    threads: int = 1,
-    group_bytes: int = _GROUP_BYTES,
+    net: Net, feeds: Sequence[Mapping[str, NDArray[Any]]], *, threads: int = 1
 ) -> dict[str, float]:
     """Run a net in float32 and look at every float32 tensor outside of loops and branches.
+
+    The largest values are found inside of the run, so that no tensor is held longer than the net
+    itself needs it.
 
     Args:
         net: any net.
         feeds: inputs by name, one set for each run.
         threads: threads that work on one operator, 1 or more.
-        group_bytes: tensors that are held in memory at once, in bytes; each further group is
-            another run.
 
     Returns:
         Largest magnitude by name of the tensor; Inf if a value is not finite. Empty without feeds.
@@ -53,16 +46,21 @@ def peaks(
     """
     if not feeds:
         return {}
-    given = [one.name for one in net.model.graph.input]
-    found = {name: _peak(feed[name] for feed in feeds) for name in given if name in feeds[0]}
-    found = {name: peak for name, peak in found.items() if net.is_float(name)}
-    made = [name for node in net.nodes for name in node.output if net.is_float(name)]
-    for group in _groups(net, made, feeds[0], group_bytes):
-        for results in runs(net.whole(group), feeds, threads=threads):
-            for name, values in results.items():
-                found[name] = max(found.get(name, 0.0), _peak([values]))
-    if any(found.get(one.name) == np.inf for one in net.model.graph.output):
-        first = next(name for name in (*given, *made) if found.get(name) == np.inf)
+    given = [one.name for one in net.model.graph.input if net.is_float(one.name)]
+    found = {name: 0.0 for name in given if name in feeds[0]}
+    outputs = [one.name for one in net.model.graph.output]
+    model, bounds = _watched(net)
+    for feed, results in zip(feeds, runs(model, feeds, threads=threads), strict=True):
+        seen = {name: [feed[name]] for name in given if name in feed}
+        seen |= {name: [results[one] for one in ends] for name, ends in bounds.items()}
+        # Not every build of a reduction passes on what is not a number.
+        for name in outputs:
+            if net.is_float(name):
+                seen[name] = [*seen.get(name, ()), results[name]]
+        for name, arrays in seen.items():
+            found[name] = max(found.get(name, 0.0), _peak(arrays))
+    if any(found.get(name) == np.inf for name in outputs):
+        first = next(name for name in (*given, *bounds, *outputs) if found.get(name) == np.inf)
         raise EngineError(
             f"the net itself gives values that are not finite; {first!r} is the first of them",
             hint="are the inputs what the net was trained on?",
@@ -70,29 +68,41 @@ def peaks(
     return found
 
 
-def _peak(arrays: Iterator[NDArray[Any]] | Sequence[NDArray[Any]]) -> float:
+def _peak(arrays: Sequence[NDArray[Any]]) -> float:
     largest = [float(np.abs(one).max()) for one in arrays if one.size]
-    return float(max(largest, default=0.0)) if np.isfinite(largest).all() else np.inf
+    return max(largest, default=0.0) if np.isfinite(largest).all() else np.inf
 
 
-def _groups(
-    net: Net, names: Sequence[str], feed: Mapping[str, NDArray[Any]], limit: int
-) -> Iterator[list[str]]:
-    """Cut the names into pieces whose tensors need about this many bytes."""
-    known = net.inferred({name: array.shape for name, array in feed.items()})
-    group: list[str] = []
-    total = 0
-    for name in names:
-        dims = [one.dim_value for one in known[name].shape.dim] if name in known else []
-        sure = name in known and known[name].HasField("shape") and all(dims)
-        size = 4 * int(np.prod(dims, dtype=np.int64)) if sure else _UNKNOWN_BYTES
-        if group and total + size > limit:
-            yield group
-            group, total = [], 0
-        group.append(name)
-        total += size
-    if group:
-        yield group
+def _watched(net: Net) -> tuple[onnx.ModelProto, dict[str, tuple[str, str]]]:
+    """The net with the largest and the smallest value of every tensor as outputs.
+
+    Returns:
+        The model, and the names of the two outputs for each tensor, in the order of the graph.
+    """
+    free = "_" * (1 + max(map(len, net.names())))  # longer than any name that is taken
+    model = net.whole()
+    graph = model.graph
+    del graph.node[:]
+    # A zero more: a tensor may be empty, or have no dimension.
+    graph.initializer.append(numpy_helper.from_array(np.zeros(1, np.float32), f"{free}zero"))
+    graph.initializer.append(numpy_helper.from_array(np.array([-1], np.int64), f"{free}flat"))
+    bounds: dict[str, tuple[str, str]] = {}
+    for node in net.nodes:
+        graph.node.append(node)
+        for name in node.output:
+            if not net.is_float(name):
+                continue
+            flat, more = f"{free}f{len(bounds)}", f"{free}m{len(bounds)}"
+            bounds[name] = (f"{free}low{len(bounds)}", f"{free}high{len(bounds)}")
+            low, high = bounds[name]
+            make = onnx.helper.make_node
+            graph.node.append(make("Reshape", [name, f"{free}flat"], [flat]))
+            graph.node.append(make("Concat", [flat, f"{free}zero"], [more], axis=0))
+            graph.node.append(make("ReduceMin", [more], [low], keepdims=0))
+            graph.node.append(make("ReduceMax", [more], [high], keepdims=0))
+    for name in (one for ends in bounds.values() for one in ends):
+        graph.output.add(name=name).type.tensor_type.elem_type = TensorProto.FLOAT
+    return model, bounds
 
 
 def runs(
@@ -122,6 +132,9 @@ def runs(
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
+    # In the order of the graph, so that what only looks at a tensor lets go of it at once. The
+    # default order runs such nodes last: 5.1 GB instead of 2.7 for a replica of GFPGAN.
+    options.execution_order = runtime.ExecutionOrder.PRIORITY_BASED
     options.log_severity_level = _LOG_FATAL_ONLY  # the error itself is raised
     if not optimise:
         options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
