@@ -30,9 +30,8 @@ def single_nodes(
         islands: indices of the nodes that must compute in float32.
         half_io: inputs and outputs of the net are FP16.
     """
-    floats = [
-        [name for name in node.output if net.is_float(name)] for node in net.nodes
-    ]  # made by each node
+    # What each node makes in float32.
+    floats = [[name for name in node.output if net.is_float(name)] for node in net.nodes]
     moving = {
         index
         for index, node in enumerate(net.nodes)

@@ -100,15 +100,21 @@ def _check_border(net: Net, largest: Mapping[str, float]) -> None:
 
 def _check(mixed: onnx.ModelProto, source: onnx.ModelProto) -> None:
     """See that ONNX itself finds nothing wrong; a fault of the source is the source's."""
-    faults = (onnx.checker.ValidationError, onnx.shape_inference.InferenceError)
-    size = sum(len(one.raw_data) for one in source.graph.initializer)
-    if size > _CHECKED_BYTES:
+    fault = _fault(mixed)
+    if fault is None:
         return
+    own = _fault(source)
+    if own is not None:
+        raise ModelError(f"not valid ONNX: {own}")
+    raise InternalError(f"the FP16 net is not valid ONNX: {fault}")
+
+
+def _fault(model: onnx.ModelProto) -> str | None:
+    """What the checker says; None: nothing, or the model is too large for it."""
+    if sum(len(one.raw_data) for one in model.graph.initializer) > _CHECKED_BYTES:
+        return None
     try:
-        onnx.checker.check_model(mixed, full_check=True)
-    except faults as error:
-        try:
-            onnx.checker.check_model(source, full_check=True)
-        except faults as own:
-            raise ModelError(f"not valid ONNX: {str(own).strip()}") from own
-        raise InternalError(f"the FP16 net is not valid ONNX: {str(error).strip()}") from error
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        return str(error).strip()
+    return None
