@@ -33,11 +33,13 @@ if TYPE_CHECKING:
         UserError,
     )
     from .options import (
+        BuildOptions,
         DetectOptions,
         EncodeOptions,
         FaceChoice,
         MeshSwapOptions,
         Position,
+        Precision,
         SwapOptions,
         TrackOptions,
     )
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
     from .pipeline.report import ProgressCallback, ProgressEvent, SwapReport
 
 __all__ = [
+    "BuildOptions",
     "CancelledError",
     "DetectOptions",
     "DeviceError",
@@ -69,6 +72,7 @@ __all__ = [
     "OutputFormatError",
     "OutputWriteError",
     "Position",
+    "Precision",
     "ProgressCallback",
     "ProgressEvent",
     "QualityError",
@@ -85,6 +89,7 @@ _HOMES = {
     "FaceChoice": ".options",
     "MachineSurvey": ".pipeline.plan",
     "Position": ".options",
+    "Precision": ".options",
     "ProgressCallback": ".pipeline.report",
     "ProgressEvent": ".pipeline.report",
     "SwapReport": ".pipeline.report",

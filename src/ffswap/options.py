@@ -10,16 +10,22 @@ from typing import Literal, get_args
 from .errors import OptionError
 
 __all__ = [
+    "BuildOptions",
     "DetectOptions",
     "EncodeOptions",
     "FaceChoice",
     "MeshSwapOptions",
     "Position",
+    "Precision",
     "SwapOptions",
     "TrackOptions",
 ]
 
 FaceChoice = Literal["largest", "all"]
+Precision = Literal["fp16", "fp32"]
+
+# More rows than this make no net faster; a larger number is a slip of the finger.
+LARGEST_BATCH = 1024
 
 
 def _require(ok: bool, name: str, value: object, allowed: str) -> None:
@@ -179,3 +185,46 @@ class SwapOptions:
         )  # fmt: skip
         if self.threads is not None:
             _require(1 <= self.threads <= 256, "threads", self.threads, "1 to 256")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildOptions:
+    """How engines are built. None means: as the recipe says, or else by default.
+
+    Attributes:
+        precision: ``fp16`` or ``fp32``.
+        batches: batch sizes that an engine serves, ascending, each 1 to 1024.
+        workspace_gb: device memory that the build may use for trying kernels, in GiB.
+        opt_level: how long TensorRT searches for the best kernels, 0 to 5.
+        targets: GPUs to build for ahead of time, such as ``sm89``; empty: the one that is here.
+        device: index of that GPU.
+        force: build also what is there already.
+    """
+
+    precision: Precision | None = None
+    batches: tuple[int, ...] | None = None
+    workspace_gb: float | None = None
+    opt_level: int | None = None
+    targets: tuple[str, ...] = ()
+    device: int = 0
+    force: bool = False
+
+    def __post_init__(self) -> None:
+        allowed = get_args(Precision)
+        _require(
+            self.precision in (None, *allowed), "precision", self.precision, " or ".join(allowed)
+        )
+        if self.batches is not None:
+            ascending = all(a < b for a, b in zip(self.batches, self.batches[1:], strict=False))
+            _require(
+                len(self.batches) > 0
+                and ascending
+                and all(1 <= batch <= LARGEST_BATCH for batch in self.batches),
+                "batch", ",".join(map(str, self.batches)),
+                f"one or more sizes from 1 to {LARGEST_BATCH} in ascending order, such as 1,4,8,16",
+            )  # fmt: skip
+        if self.workspace_gb is not None:
+            _require(self.workspace_gb > 0, "workspace", self.workspace_gb, "more than 0 (GiB)")
+        if self.opt_level is not None:
+            _require(0 <= self.opt_level <= 5, "opt-level", self.opt_level, "0 to 5")
+        _require(self.device >= 0, "device", self.device, "0 or more")

@@ -14,12 +14,17 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from ffswap.engines import fp16_reference
-from ffswap.engines.fp16_reference import evaluate_fp16
+from ffswap.engines.fp16_reference import Fp16Reference
 from ffswap.engines.precision import to_mixed_fp16
 from ffswap.errors import InternalError, ModelError
 from tests.engines.small_nets import adain, floats, net, node
 
 HALF = TensorProto.FLOAT16
+
+
+def evaluate_fp16(model, feeds, **options):
+    """One run."""
+    return Fp16Reference(model, **options).run(feeds)
 
 
 def in_numpy(model: onnx.ModelProto, feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
@@ -42,7 +47,7 @@ def numbers(*shape: int, scale: float = 1.0) -> NDArray[np.float16]:
 
 
 def test_all_is_sorted():
-    assert fp16_reference.__all__ == ["evaluate_fp16"]
+    assert fp16_reference.__all__ == ["Fp16Reference"]
 
 
 def test_every_node_rounds_to_the_bit():

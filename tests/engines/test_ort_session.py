@@ -184,3 +184,49 @@ def test_missing_library_is_said(monkeypatch: pytest.MonkeyPatch):
 def test_importing_engines_loads_no_runtime():
     code = "import sys, ffswap.engines; sys.exit('onnxruntime' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_binding_reads_and_writes_the_same_buffers_again():
+    with OrtCpuSession(model(), name="adder") as session:
+        assert session.buckets == ()
+        feeds = pair(3)
+        total = np.zeros((3, 2), np.float32)
+        binding = session.bind(3, {**feeds, "total": total})
+        assert binding.batch == 3
+        binding.enqueue(None)
+        assert (total == 10).all()
+        feeds["a"] += 5
+        binding.enqueue(None)
+        assert (total == 15).all()
+        binding.close()
+        binding.close()
+        with pytest.raises(InternalError, match="the binding of adder is closed"):
+            binding.enqueue(None)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"total": None}, "binds"),
+        ({"total": np.zeros((2, 2), np.float32)}, r"binds float32 \(3, 2\) on cpu as total"),
+        ({"total": np.zeros((3, 2), np.float64)}, "not float64"),
+        ({"total": np.zeros((2, 3), np.float32).T}, "contiguous"),
+        ({"more": np.zeros((3, 2), np.float32)}, "binds"),
+    ],
+)
+def test_buffers_that_do_not_fit_are_not_bound(change: dict[str, Any], message: str):
+    buffers = {**pair(3), "total": np.zeros((3, 2), np.float32), **change}
+    buffers = {name: array for name, array in buffers.items() if array is not None}
+    with (
+        OrtCpuSession(model(), name="adder") as session,
+        pytest.raises(InternalError, match=message),
+    ):
+        session.bind(3, buffers)
+
+
+def test_an_empty_batch_is_not_bound():
+    with (
+        OrtCpuSession(model(), name="adder") as session,
+        pytest.raises(InternalError, match="batch 0; allowed: 1 or more"),
+    ):
+        session.bind(0, {})

@@ -19,7 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 import ffswap
 from ffswap.engines import _islands, _range, precision
 from ffswap.engines._net import Net
-from ffswap.engines.fp16_reference import evaluate_fp16
+from ffswap.engines.fp16_reference import Fp16Reference
 from ffswap.engines.precision import Mixed, to_mixed_fp16
 from ffswap.errors import EngineError, ModelError, OptionError
 from tests.engines.small_nets import (
@@ -38,6 +38,11 @@ from tests.engines.small_nets import (
 EMBEDDED = sorted((Path(ffswap.__file__).parent / "models" / "embedded").glob("*.onnx"))
 ROW: dict[str, list[int | str]] = {"x": ["N", 4]}
 IMAGE: dict[str, list[int | str]] = {"x": ["N", 4, 8, 8]}
+
+
+def evaluate_fp16(model, feeds, **options):
+    """One run."""
+    return Fp16Reference(model, **options).run(feeds)
 
 
 def in_fp32(model: onnx.ModelProto, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

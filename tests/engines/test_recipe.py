@@ -40,7 +40,7 @@ opt_level = 5
 workspace_gb = 0.5
 keep_fp32 = ["Conv_1", "Exp_2"]
 half_io = true
-single = ["weight"]
+unbatched = ["weight"]
 tactics = ["JIT_CONVOLUTIONS"]
 
 [models.own.shapes]
@@ -75,7 +75,7 @@ def test_everything_is_read(tmp_path: Path):
     )  # fmt: skip
     assert own == ModelRecipe(
         name="own", file=tmp_path / "nets" / "own.onnx", batches=(1,), opt_level=5,
-        workspace_gb=0.5, keep_fp32=("Conv_1", "Exp_2"), half_io=True, single=("weight",),
+        workspace_gb=0.5, keep_fp32=("Conv_1", "Exp_2"), half_io=True, unbatched=("weight",),
         tactics=("JIT_CONVOLUTIONS",), shapes={"input": (3, 640, 640)},
         ranges={"source": (-3.0, 3.5)}, gate=GateLimits(relative_l2=0.1, psnr_db=30.0, row=0.5),
     )  # fmt: skip
@@ -161,7 +161,7 @@ def test_wrong_tables_and_keys_are_said(tmp_path: Path, text: str | bytes, messa
         ("keep_fp32 = ['']", "['']", "a list of different names of nodes"),
         ("keep_fp32 = [1]", "[1]", "a list of different names of nodes"),
         ("half_io = 1", "1", "true or false"),
-        ("single = ['a', 'a']", "['a', 'a']", "a list of different names of inputs"),
+        ("unbatched = ['a', 'a']", "['a', 'a']", "a list of different names of inputs"),
         ("tactics = ['']", "['']", "a list of different names"),
         ("shapes = [3]", "[3]", "for each input a list of whole numbers"),
         ("shapes = {input = 3}", "{'input': 3}", "for each input a list of whole numbers"),

@@ -140,10 +140,10 @@ def test_tensorrt_for_rtx():
 
 
 @needs_rtx
-@pytest.mark.parametrize("verbose", [False, True])
-def test_the_logger_keeps_what_explains_a_failure(verbose):
+def test_the_logger_keeps_what_explains_a_failure():
     api = load_api("tensorrt_rtx")
-    logger = Logger(api, verbose=verbose)
+    Logger(api).handle.log(api.module.ILogger.Severity.ERROR, "of somebody before")
+    logger = Logger(api)
     levels = api.module.ILogger.Severity
     for level, text in (
         (levels.ERROR, "wrong"), (levels.WARNING, "odd"), (levels.INFO, "fine"),
@@ -152,7 +152,13 @@ def test_the_logger_keeps_what_explains_a_failure(verbose):
         logger.handle.log(level, text)
     assert logger.errors() == "wrong; broken"
     assert logger.warnings() == ("odd",)
-    assert (("info", "fine") in logger.lines) == verbose
+    assert [text for _, text in logger.lines] == ["wrong", "odd", "broken", "wrong", "odd"]
+
+
+@needs_rtx
+def test_all_loggers_of_a_process_are_one_for_tensorrt():
+    api, again = load_api("tensorrt_rtx"), load_api("tensorrt_rtx")
+    assert Logger(api).handle is Logger(again).handle
 
 
 def test_the_stand_in_for_tensorrt_is_taken_for_8_6():

@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 
 from .._version import __version__
 from ..errors import OutputWriteError
-from . import doctor, swap
+from . import build_engine, doctor, engines, swap
 from .errors import DEBUG_VARIABLE, ExitCode, guard
 from .messages import result
 
@@ -82,6 +82,10 @@ def _program(
 
 
 app.command("swap", short_help="put the face of a photo into a video")(swap.command)
+app.command("build-engine", short_help="build TensorRT engines and check them")(
+    build_engine.command
+)
+app.add_typer(engines.app)
 app.command("doctor", short_help="show what this machine has and what a swap would use")(
     doctor.command
 )

@@ -13,7 +13,7 @@ from .messages import note
 if TYPE_CHECKING:
     from ..pipeline.report import ProgressEvent
 
-__all__ = ["MODES", "Display", "make_display"]
+__all__ = ["MODES", "Display", "check_mode", "clock", "make_display"]
 
 Mode = Literal["auto", "rich", "tqdm", "none"]
 MODES: tuple[str, ...] = get_args(Mode)
@@ -41,14 +41,23 @@ class Display(Protocol):
     def __call__(self, event: ProgressEvent) -> None: ...
 
 
-def make_display(mode: str) -> Display:
-    """The display of that name; auto is rich on a terminal and plain lines elsewhere.
+def check_mode(mode: str) -> None:
+    """Refuse a name that no display has.
 
     Raises:
         OptionError: there is none of that name.
     """
     if mode not in MODES:
         raise OptionError(f"--progress is {mode!r}; allowed: {', '.join(MODES)}")
+
+
+def make_display(mode: str) -> Display:
+    """The display of that name; auto is rich on a terminal and plain lines elsewhere.
+
+    Raises:
+        OptionError: there is none of that name.
+    """
+    check_mode(mode)
     if mode == "none":
         return _Silent()
     if mode == "tqdm":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +107,7 @@ def _watched(net: Net) -> tuple[onnx.ModelProto, dict[str, tuple[str, str]]]:
 
 def runs(
     model: onnx.ModelProto,
-    feeds: Sequence[Mapping[str, NDArray[Any]]],
+    feeds: Iterable[Mapping[str, NDArray[Any]]],
     *,
     threads: int = 1,
     optimise: bool = True,

@@ -23,6 +23,7 @@ __all__ = [
     "UnusableError",
     "check_plan",
     "check_size",
+    "file_sha256",
     "make_folder",
     "named",
     "read_manifest",
@@ -106,17 +107,27 @@ def check_plan(plan: Path, manifest: Manifest) -> None:
         UnusableError: it is missing, cannot be read, or is another one.
     """
     check_size(plan, manifest)
-    digest = hashlib.sha256()
     try:
-        with plan.open("rb") as file:
-            while chunk := file.read(_CHUNK):
-                digest.update(chunk)
+        found = file_sha256(plan)
     except FileNotFoundError:
         raise UnusableError("plan is missing", damaged=True) from None
     except OSError as error:
         raise _unreadable("plan", error) from error
-    if digest.hexdigest() != manifest.plan_sha256:
+    if found != manifest.plan_sha256:
         raise UnusableError("plan has the wrong sha256", damaged=True)
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, 64 hexadecimal digits.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def _unreadable(what: str, error: OSError) -> UnusableError:

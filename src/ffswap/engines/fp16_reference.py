@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,13 +14,11 @@ from ..errors import InternalError, ModelError
 from ._net import Net, bodies, captured
 from ._range import runs
 
-__all__ = ["evaluate_fp16"]
+__all__ = ["Fp16Reference"]
 
 
-def evaluate_fp16(
-    model: onnx.ModelProto, feeds: Mapping[str, NDArray[Any]], *, threads: int = 1
-) -> dict[str, NDArray[Any]]:
-    """Run a net with FP16 storage and float32 accumulation, as tensor cores do.
+class Fp16Reference:
+    """A net with FP16 storage and float32 accumulation, as tensor cores have them.
 
     ONNX Runtime's own CPU provider computes most FP16 nodes in float32 and leaves the rounding
     between them out, so that a square of 600 does not overflow as it does on a GPU. Here every
@@ -30,33 +28,52 @@ def evaluate_fp16(
 
     Args:
         model: with FP16 and float32 nodes, such as `Mixed.model`; is not changed.
-        feeds: inputs by name. A float input may be given as float32 or float16.
         threads: threads that work on one operator, 1 or more.
-
-    Returns:
-        Outputs by name, in the types that the net gives them.
 
     Raises:
         ModelError: a graph inside a node uses FP16, or the graph cannot be sorted.
-        InternalError: an input is missing or not one of the net's.
-        EngineError: ONNX Runtime cannot run the net.
     """
-    net = Net(model)
-    inputs = [one.name for one in net.model.graph.input if one.name not in net.weights]
-    if set(inputs) != set(feeds):
-        raise InternalError(f"the net takes {sorted(inputs)}, not {sorted(feeds)}")
-    dtypes: dict[int, type[np.generic]] = {
-        TensorProto.FLOAT: np.float32,
-        TensorProto.FLOAT16: np.float16,
-    }
-    given = {}
-    for name, values in feeds.items():
-        kind = dtypes.get(net.types[name])
-        with np.errstate(over="ignore"):  # as on the device
-            given[name] = values if kind is None else values.astype(kind, copy=False)
-    # Optimisations might take the rounding out, which is all that this is about.
-    (results,) = runs(_rounding(net), [given], threads=threads, optimise=False)
-    return results
+
+    def __init__(self, model: onnx.ModelProto, *, threads: int = 1) -> None:
+        net = Net(model)
+        dtypes: dict[int, type[np.generic]] = {
+            TensorProto.FLOAT: np.float32,
+            TensorProto.FLOAT16: np.float16,
+        }
+        self._inputs = {
+            one.name: dtypes.get(net.types[one.name])
+            for one in net.model.graph.input
+            if one.name not in net.weights
+        }
+        self._next: dict[str, NDArray[Any]] = {}
+        # Optimisations might take the rounding out, which is all that this is about. The session
+        # lives in the iterator, which asks for the next inputs when it is asked for results.
+        self._results = runs(_rounding(net), self._feeds(), threads=threads, optimise=False)
+
+    def _feeds(self) -> Iterator[dict[str, NDArray[Any]]]:
+        while True:
+            yield self._next
+
+    def run(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Compute one batch.
+
+        Args:
+            feeds: inputs by name. A float input may be given as float32 or float16.
+
+        Returns:
+            Outputs by name, in the types that the net gives them.
+
+        Raises:
+            InternalError: an input is missing or not one of the net's.
+            EngineError: ONNX Runtime cannot run the net.
+        """
+        if set(self._inputs) != set(feeds):
+            raise InternalError(f"the net takes {sorted(self._inputs)}, not {sorted(feeds)}")
+        for name, values in feeds.items():
+            kind = self._inputs[name]
+            with np.errstate(over="ignore"):  # as on the device
+                self._next[name] = values if kind is None else values.astype(kind, copy=False)
+        return next(self._results)
 
 
 def _rounding(net: Net) -> onnx.ModelProto:

@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args
 
 from ..errors import InputMissingError, OptionError
 from ..files import PathLike
+from ..options import LARGEST_BATCH, Precision
 from .manifest import GateLimits
 
 if sys.version_info >= (3, 11):
@@ -20,13 +21,9 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-__all__ = ["ModelRecipe", "Precision", "Profiles", "Recipe", "load_recipe"]
+__all__ = ["ModelRecipe", "Profiles", "Recipe", "load_recipe"]
 
-Precision = Literal["fp16", "fp32"]
 Profiles = Literal["each", "range"]
-
-LARGEST_BATCH = 1024
-"""More rows than this make no net faster; a larger number is a slip of the finger."""
 
 _ALLOWED = {
     "name": "at least one character",
@@ -39,7 +36,7 @@ _ALLOWED = {
     "workspace_gb": "more than 0 (GiB)",
     "keep_fp32": "a list of different names of nodes",
     "half_io": "true or false",
-    "single": "a list of different names of inputs",
+    "unbatched": "a list of different names of inputs",
     "tactics": 'a list of different names, such as ["JIT_CONVOLUTIONS"]',
     "shapes": "for each input a list of whole numbers, 1 or more, without the batch, such as "
     "input = [3, 640, 640]",
@@ -53,7 +50,7 @@ _ALLOWED = {
 _GATE = ("relative_l2", "psnr_db", "row")
 _SET = ("precision", "batches", "profiles", "opt_level", "workspace_gb")
 _MODEL = (
-    "file", *_SET, "keep_fp32", "half_io", "single", "tactics", "shapes", "ranges", "gate",
+    "file", *_SET, "keep_fp32", "half_io", "unbatched", "tactics", "shapes", "ranges", "gate",
 )  # fmt: skip
 
 
@@ -72,7 +69,7 @@ class ModelRecipe:
         workspace_gb: device memory that the build may use for trying kernels, in GiB; None: all.
         keep_fp32: names of nodes that stay in FP32, besides those that have to.
         half_io: inputs and outputs are float16, too.
-        single: names of inputs without a batch: one value for all rows.
+        unbatched: names of inputs without a batch: one value for all rows.
         tactics: names of TensorRT's sources of tactics that may be used; none: its own choice.
         shapes: of a row of an input whose dimensions are free, by name, without the batch.
         ranges: lowest and highest value of an input, by name, for samples that are drawn.
@@ -91,7 +88,7 @@ class ModelRecipe:
     workspace_gb: float | None = None
     keep_fp32: tuple[str, ...] = ()
     half_io: bool = False
-    single: tuple[str, ...] = ()
+    unbatched: tuple[str, ...] = ()
     tactics: tuple[str, ...] = ()
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
@@ -111,7 +108,7 @@ class ModelRecipe:
             "opt_level": self.opt_level is None or 0 <= self.opt_level <= 5,
             "workspace_gb": gigabytes is None or (gigabytes > 0 and math.isfinite(gigabytes)),
             "keep_fp32": _distinct(self.keep_fp32),
-            "single": _distinct(self.single),
+            "unbatched": _distinct(self.unbatched),
             "tactics": _distinct(self.tactics),
             "shapes": all(shape and min(shape) >= 1 for shape in self.shapes.values()),
             "ranges": all(
@@ -198,7 +195,7 @@ _CONVERT: dict[str, Callable[[object], Any]] = {
     "workspace_gb": _number,
     "keep_fp32": _list(_text),
     "half_io": _typed(bool),
-    "single": _list(_text),
+    "unbatched": _list(_text),
     "tactics": _list(_text),
     "shapes": _by_input(_list(_whole)),
     "ranges": _by_input(_pair),

@@ -72,9 +72,11 @@ class Miss:
 
     Attributes:
         reason: why, for people.
+        absent: nothing of this model and precision is there at all.
     """
 
     reason: str
+    absent: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,7 +175,7 @@ class EngineStore:
             return Miss(reason=f"stale: {'; '.join(nearest)}")
         if fault := own or other:
             return Miss(reason=f"corrupt: {fault.reason}" if fault.damaged else fault.reason)
-        return Miss(reason=f"no engine of {key.model} at {key.precision} was built")
+        return Miss(reason=f"no engine of {key.model} at {key.precision} was built", absent=True)
 
     def _load(self, path: Path) -> Found:
         """The engine of a manifest that was read a moment ago; it may have been replaced since."""

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import itertools
+from collections import deque
 from dataclasses import dataclass
+from functools import cache
 from importlib import metadata
 from typing import Any, Literal, get_args
 
@@ -160,36 +163,51 @@ def _import(product: Product) -> Any:
     )
 
 
+# Messages that are kept; a build says a few, and only the newest explain a failure.
+_KEPT = 1000
+
+
+@cache
+def _collector(module: Any) -> tuple[Any, deque[tuple[int, str, str]]]:
+    """What TensorRT takes as its logger, and the (number, severity, message) that it has heard.
+
+    There is one for the process: TensorRT tells everything to the first logger that it was given.
+    """
+    heard: deque[tuple[int, str, str]] = deque(maxlen=_KEPT)
+    numbers = itertools.count()
+    levels = module.ILogger.Severity
+    kept = {
+        levels.INTERNAL_ERROR: "error",
+        levels.ERROR: "error",
+        levels.WARNING: "warning",
+    }
+
+    class Collector(module.ILogger):  # type: ignore[misc]
+        def __init__(self) -> None:
+            module.ILogger.__init__(self)
+
+        def log(self, severity: Any, message: str) -> None:
+            if severity in kept:
+                heard.append((next(numbers), kept[severity], message))
+
+    return Collector(), heard
+
+
 class Logger:
-    """Collects what a library of TensorRT says; the errors among it explain a call that returned None.
+    """Hears what a library of TensorRT says; the errors explain a call that returned None.
 
     Attributes:
-        lines: (severity, message), severity being ``error``, ``warning``, ``info`` or ``verbose``.
         handle: what TensorRT takes as its logger.
     """
 
-    def __init__(self, api: TrtApi, *, verbose: bool = False) -> None:
-        self.lines: list[tuple[str, str]] = []
-        module, lines = api.module, self.lines
-        levels = module.ILogger.Severity
-        names = {
-            levels.INTERNAL_ERROR: "error",
-            levels.ERROR: "error",
-            levels.WARNING: "warning",
-            levels.INFO: "info",
-            levels.VERBOSE: "verbose",
-        }
-        kept = {"error", "warning", *(("info", "verbose") if verbose else ())}
+    def __init__(self, api: TrtApi) -> None:
+        self.handle, self._heard = _collector(api.module)
+        self._first = self._heard[-1][0] + 1 if self._heard else 0
 
-        class Collector(module.ILogger):  # type: ignore[misc,name-defined]
-            def __init__(self) -> None:
-                module.ILogger.__init__(self)
-
-            def log(self, severity: Any, message: str) -> None:
-                if names[severity] in kept:
-                    lines.append((names[severity], message))
-
-        self.handle = Collector()
+    @property
+    def lines(self) -> tuple[tuple[str, str], ...]:
+        """(severity, message) of all errors and warnings since it was made, by anyone in the process."""
+        return tuple((level, text) for number, level, text in self._heard if number >= self._first)
 
     def errors(self) -> str:
         """The messages of all errors, in order, each once."""

@@ -1,0 +1,206 @@
+"""`ffswap build-engine`: build TensorRT engines and check them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..errors import CancelledError, OptionError
+from ..options import BuildOptions, Precision
+from .build_progress import BuildDisplay, make_build_display
+from .errors import ExitCode, StoppedError
+from .folders import engine_folder
+from .messages import note, printable, result, result_json
+from .progress import MODES, clock
+from .signals import StopSignals
+
+if TYPE_CHECKING:
+    from ..pipeline.engine_build import EngineReport
+    from ..pipeline.engines import BuildReport
+
+__all__ = ["EngineDir", "command"]
+
+EngineDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--engine-dir",
+        metavar="DIR",
+        help="where engines are kept; left out: FFSWAP_ENGINE_DIR, or engines/ of a checkout, or "
+        "the user's cache folder",
+    ),
+]
+_Models = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[MODEL|FILE.onnx]...",
+        help="names of models, or ONNX files; none: what the recipe names, and without a recipe "
+        "what the default chain needs",
+    ),
+]
+_Half = Annotated[
+    bool | None,
+    typer.Option(
+        "--fp16/--fp32",
+        help="FP16 where it is safe (the default), or FP32 everywhere",
+        show_default=False,
+    ),
+]
+_Batch = Annotated[
+    str | None,
+    typer.Option("--batch", metavar="N,N,...", help="batch sizes, ascending, such as 1,4,8,16"),
+]
+_Workspace = Annotated[
+    float | None,
+    typer.Option("--workspace", metavar="GB", help="GiB of GPU memory for trying kernels"),
+]
+_OptLevel = Annotated[
+    int | None,
+    typer.Option("--opt-level", metavar="0-5", help="how long the best kernels are searched for"),
+]
+_TimingCache = Annotated[
+    Path | None,
+    typer.Option("--timing-cache", metavar="FILE", help="measurements shared between builds"),
+]
+_For = Annotated[
+    str | None,
+    typer.Option(
+        "--for",
+        metavar="SM,SM,...",
+        help="GPUs to build for that need not be here, such as sm89,sm120 (TensorRT for RTX)",
+    ),
+]
+_Recipe = Annotated[
+    Path | None, typer.Option("--recipe", metavar="FILE.toml", help="a set of engines to build")
+]
+_Device = Annotated[
+    str, typer.Option("--device", metavar="cuda:N", help="the GPU to build on and for")
+]
+_Force = Annotated[bool, typer.Option("--force", help="build also what is there already")]
+_Progress = Annotated[
+    str,
+    typer.Option("--progress", metavar="|".join(MODES), help="how progress is shown on stderr"),
+]
+_Json = Annotated[bool, typer.Option("--json", help="print the result as one JSON object")]
+_Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="print nothing but errors (and what --json prints)")
+]
+
+
+def command(
+    models: _Models = None,
+    half: _Half = None,
+    batch: _Batch = None,
+    workspace: _Workspace = None,
+    opt_level: _OptLevel = None,
+    engine_dir: EngineDir = None,
+    timing_cache: _TimingCache = None,
+    build_for: _For = None,
+    recipe: _Recipe = None,
+    device: _Device = "cuda:0",
+    force: _Force = False,
+    progress: _Progress = "auto",
+    as_json: _Json = False,
+    quiet: _Quiet = False,
+) -> int:
+    """Build TensorRT engines on the GPU that they are for, and compare them with FP32."""
+    precision: Precision | None = None if half is None else ("fp16" if half else "fp32")
+    options = BuildOptions(
+        precision=precision,
+        batches=_batches(batch),
+        workspace_gb=workspace,
+        opt_level=opt_level,
+        targets=_targets(build_for),
+        device=_index(device),
+        force=force,
+    )
+    display = make_build_display("none" if quiet else progress)
+    folder = engine_folder(engine_dir)
+    with StopSignals(quiet=quiet) as signals:
+        report = _run(models or [], options, folder, timing_cache, recipe, display, signals)
+    if not quiet:
+        _tell(report)
+    if as_json:
+        result_json(report.as_dict())
+    elif not quiet:
+        result(*(_line(one) for one in report.engines))
+    return ExitCode.OK
+
+
+def _batches(text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isascii() and part.isdecimal() for part in parts):
+        raise OptionError(f"--batch is {text!r}; allowed: whole numbers, such as 1,4,8,16")
+    return tuple(int(part) for part in parts)
+
+
+def _targets(text: str | None) -> tuple[str, ...]:
+    if text is None:
+        return ()
+    from ..engines.build import parse_targets
+
+    return parse_targets(text)
+
+
+def _index(device: str) -> int:
+    kind, _, index = device.partition(":")
+    if kind != "cuda" or (index and not (index.isascii() and index.isdecimal())):
+        raise OptionError(f"--device is {device!r}; allowed: cuda, cuda:N")
+    return int(index or 0)
+
+
+def _run(
+    models: list[str],
+    options: BuildOptions,
+    folder: Path,
+    timing_cache: Path | None,
+    recipe: Path | None,
+    display: BuildDisplay,
+    signals: StopSignals,
+) -> BuildReport:
+    try:
+        # Imported when it is run: it loads onnx, which --help does not need.
+        from ..pipeline import engines
+
+        with display:
+            return engines.build_engines(
+                models,
+                options,
+                folder=folder,
+                timing_cache=timing_cache,
+                recipe=recipe,
+                progress=display,
+                cancel=signals.cancel,
+            )
+    except (CancelledError, KeyboardInterrupt) as error:
+        raise StoppedError(
+            f"stopped ({signals.name}); engines that were finished stay, nothing half-written does",
+            exit_code=signals.exit_code,
+            hint="to go on, give the same command",
+        ) from error
+
+
+def _tell(report: BuildReport) -> None:
+    for one in report.engines:
+        for text in (*one.notes, *one.manifest.warnings):
+            note("warning", f"{one.manifest.key.model}: {text}")
+    if report.ahead_of_time:
+        gpus = ", ".join(report.gpus)
+        note(
+            "warning",
+            f"built ahead of time for {gpus}: no engine was run; its graph was compared with FP32, "
+            "and `ffswap engines verify` compares the engine itself on such a GPU",
+        )
+
+
+def _line(one: EngineReport) -> str:
+    key, gate = one.manifest.key, one.manifest.gate
+    done = f"in {clock(one.manifest.build_seconds)}" if one.status == "built" else "there already"
+    error = max((output.relative_l2 for output in gate.outputs), default=0.0) if gate else 0.0
+    return printable(
+        f"{key.model} {key.precision} batch {','.join(map(str, key.batches))}: {done}, "
+        f"{one.manifest.plan_bytes / 1e6:.1f} MB, error {error:.2g}, {one.plan}"
+    )

@@ -1,0 +1,334 @@
+"""One engine: graph, precision, plan, comparison with FP32, and its place in the store."""
+
+from __future__ import annotations
+
+import platform
+import tempfile
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timezone
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from .._version import __version__
+from ..engines._store_files import file_sha256
+from ..engines.build import BuildEvent, BuildJob, BuildResult, build_plan
+from ..engines.gate import Arrays, check_limits
+from ..engines.key import EngineKey, GpuTarget
+from ..engines.manifest import GateFigures, Island, Manifest
+from ..engines.precision import Mixed, to_mixed_fp16
+from ..engines.recipe import ModelRecipe
+from ..engines.store import EngineStore, Found
+from ..engines.trt_api import TrtApi
+from ..errors import CancelledError, QualityError
+from ..gpu import Device
+from ..models import get
+from ..models.graph import inputs_of
+from ..models.onnx_files import fingerprint, save_onnx
+from .engine_check import compare, open_engine
+from .engine_graph import Prepared, draw_samples, prepare_graph, samples_digest
+from .machine import find_cpu
+
+__all__ = ["EngineReport", "ModelBuild", "Phase", "Place", "platform_name"]
+
+# Level 1 of 0 to 5 gave an H100 the speed of the default (3) in a third of the time; see
+# docs/benchmarks.md.
+DEFAULT_OPT_LEVEL = 1
+_GIB = 1 << 30
+# Rows of samples that the FP32 net is run on to find values that leave the range of FP16.
+_RANGE_ROWS = 4
+
+
+def platform_name() -> str:
+    """System and processor, such as ``linux-x86_64``: a plan is for one of them."""
+    return f"{platform.system().lower()}-{platform.machine().lower()}"
+
+
+@dataclass(frozen=True)
+class Phase:
+    """What a build is doing; steps are None where nobody knows how many there are."""
+
+    name: str
+    done: int | None = None
+    total: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """What builds, and for which GPUs.
+
+    Attributes:
+        api: TensorRT.
+        device: the GPU here, or None.
+        targets: GPUs to build for ahead of time, or none.
+    """
+
+    api: TrtApi
+    device: Device | None
+    targets: tuple[str, ...]
+
+    @property
+    def gpus(self) -> tuple[GpuTarget, ...]:
+        """The GPUs that the engines are for."""
+        if self.device is None:
+            return tuple(GpuTarget(name="", capability=target) for target in self.targets)
+        return (target_of(self.device),)
+
+
+def target_of(device: Device) -> GpuTarget:
+    """A GPU as engines know it."""
+    major, minor = device.info.compute_capability
+    return GpuTarget(name=device.info.name, capability=f"{major}.{minor}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineReport:
+    """What became of one model.
+
+    Attributes:
+        status: ``built`` now, or ``there`` already.
+        plan: the file.
+        manifest: what is known about it.
+        notes: what the user should know: why it was built, what could not be had.
+    """
+
+    status: Literal["built", "there"]
+    plan: str
+    manifest: Manifest
+    notes: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain types only, ready for JSON."""
+        return {
+            "model": self.manifest.key.model,
+            "status": self.status,
+            "plan": self.plan,
+            "notes": list(self.notes),
+            "manifest": self.manifest.as_dict(),
+        }
+
+
+class ModelBuild:
+    """Builds the engine of one model.
+
+    Args:
+        recipe: what is asked for.
+        place: what builds, and for which GPUs.
+        store: where the engine goes.
+        timing_cache: measurements of kernels.
+        tell: is called when a phase begins, and with the steps of a phase.
+        cancel: ends the build when it is set.
+    """
+
+    def __init__(
+        self,
+        recipe: ModelRecipe,
+        place: Place,
+        store: EngineStore,
+        timing_cache: Path,
+        tell: Callable[[Phase], None],
+        cancel: threading.Event | None,
+    ) -> None:
+        self._recipe, self._place, self._store = recipe, place, store
+        self._timing_cache, self._tell_phase, self._cancel = timing_cache, tell, cancel
+        self._notes: list[str] = []
+
+    def run(self, *, force: bool, explicit_batches: bool) -> EngineReport:
+        """Build it, or find it built.
+
+        Args:
+            force: build it even if it is there.
+            explicit_batches: the user named the batch sizes: a net that cannot have them is an
+                error, and not built for batches of 1 instead.
+        """
+        with ExitStack() as stack:
+            self._tell("reading the model")
+            prepared = prepare_graph(
+                self._recipe,
+                self._place.api,
+                explicit_batches=explicit_batches,
+                cores=self._cores,
+                tell=self._tell,
+            )
+            self._recipe = replace(self._recipe, batches=prepared.batches)
+            self._notes += prepared.notes
+            key = self._key(prepared)
+            stack.enter_context(
+                self._store.lock(key, cancel=self._cancel, waiting=lambda: self._tell(_WAITING))
+            )
+            found = self._store.find(key)
+            if isinstance(found, Found) and not force:
+                return self._report("there", found.plan, found.manifest)
+            if not isinstance(found, Found) and not found.absent:
+                self._notes.append(found.reason)
+            manifest, plan = self._build(prepared, key)
+            return self._report("built", plan, manifest)
+
+    def _report(
+        self, status: Literal["built", "there"], plan: Path, manifest: Manifest
+    ) -> EngineReport:
+        return EngineReport(
+            status=status, plan=str(plan), manifest=manifest, notes=tuple(self._notes)
+        )
+
+    def _tell(self, name: str) -> None:
+        if self._cancel is not None and self._cancel.is_set():
+            raise CancelledError("stopped")
+        self._tell_phase(Phase(name))
+
+    @cached_property
+    def _cores(self) -> int:
+        return find_cpu().usable_cores
+
+    def _key(self, prepared: Prepared) -> EngineKey:
+        recipe, place = self._recipe, self._place
+        return EngineKey(
+            model=recipe.name,
+            product=place.api.product,
+            version=place.api.version,
+            gpus=place.gpus,
+            driver_major=None if place.device is None else place.device.info.driver[0],
+            platform=platform_name(),
+            onnx_sha256=fingerprint(prepared.graph),
+            inputs=tuple(
+                (info.name, str(info.dtype), info.shape) for info in inputs_of(prepared.graph)
+            ),
+            batches=recipe.batches,
+            profiles=recipe.profiles,
+            precision=recipe.precision,
+            half_io=recipe.half_io,
+            islands=tuple(sorted(recipe.keep_fp32)),
+            constrained=(),
+            samples=samples_digest(recipe),
+            opt_level=self._opt_level,
+            workspace_bytes=self._workspace_bytes,
+            flags=tuple(sorted(f"tactics:{name}" for name in recipe.tactics)),
+        )
+
+    @property
+    def _opt_level(self) -> int | None:
+        if self._recipe.opt_level is not None or self._place.api.product == "tensorrt_rtx":
+            return self._recipe.opt_level
+        return DEFAULT_OPT_LEVEL
+
+    @property
+    def _workspace_bytes(self) -> int | None:
+        gigabytes = self._recipe.workspace_gb
+        return None if gigabytes is None else int(gigabytes * _GIB)
+
+    def _build(self, prepared: Prepared, key: EngineKey) -> tuple[Manifest, Path]:
+        samples = draw_samples(self._recipe, prepared.graph, key.batches[-1])
+        mixed = self._convert(prepared, samples)
+        plan = self._store.temporary(key)
+        try:
+            with tempfile.TemporaryDirectory(prefix="ffswap-") as folder:
+                artefact = Path(folder) / "artefact.onnx"
+                save_onnx(mixed.model, artefact)
+                result, figures = self._build_and_compare(
+                    artefact, plan, mixed, prepared, samples, key
+                )
+            manifest = self._manifest(key, plan, mixed, result, figures)
+            return manifest, self._store.install(key, plan, manifest)
+        finally:
+            plan.unlink(missing_ok=True)
+
+    def _convert(self, prepared: Prepared, samples: Arrays) -> Mixed:
+        recipe = self._recipe
+        if recipe.precision != "fp16":
+            return Mixed(model=prepared.graph, islands=(), casts=0)
+        self._tell("converting to FP16")
+        rows = min(_RANGE_ROWS, len(next(iter(samples.values()))))
+        feeds = [
+            {name: array[row : row + 1] for name, array in samples.items()} for row in range(rows)
+        ]
+        return to_mixed_fp16(
+            prepared.graph, feeds, keep=recipe.keep_fp32, half_io=recipe.half_io,
+            threads=self._cores,
+        )  # fmt: skip
+
+    def _build_and_compare(
+        self,
+        artefact: Path,
+        plan: Path,
+        mixed: Mixed,
+        prepared: Prepared,
+        samples: Arrays,
+        key: EngineKey,
+    ) -> tuple[BuildResult, GateFigures]:
+        """Build, and compare with FP32.
+
+        Where types are weak, the islands are enforced only when the comparison asks for it: that
+        costs a third of the speed.
+        """
+        place = self._place
+        attempts: list[tuple[str, ...]] = [()]
+        if mixed.islands and not place.api.strong_typing:
+            attempts.append(tuple(island.node for island in mixed.islands))
+        for constrain in attempts:
+            result = self._build_plan(artefact, plan, constrain)
+            self._tell("comparing with FP32")
+            try:
+                with ExitStack() as stack:
+                    session = None
+                    if place.device is not None:
+                        session = stack.enter_context(
+                            open_engine(plan, key, place.api, place.device)
+                        )
+                    figures = compare(
+                        session, mixed.model, prepared.graph, samples, key, self._cores
+                    )
+                return result, check_limits(figures, self._recipe.gate, self._recipe.name)
+            except QualityError as error:
+                if constrain == attempts[-1]:
+                    raise
+                self._notes.append(f"built again with its islands held in FP32: {error.message}")
+                plan.unlink()
+        raise AssertionError("the last attempt returns or raises")
+
+    def _build_plan(self, artefact: Path, plan: Path, constrain: tuple[str, ...]) -> BuildResult:
+        recipe, place = self._recipe, self._place
+        job = BuildJob(
+            onnx=artefact,
+            plan=plan,
+            name=recipe.name,
+            product=place.api.product,
+            batches=recipe.batches,
+            profiles=recipe.profiles,
+            device=0 if place.device is None else place.device.info.index,
+            targets=place.targets,
+            half=recipe.precision == "fp16",
+            constrain=constrain,
+            workspace_bytes=self._workspace_bytes,
+            opt_level=self._opt_level,
+            timing_cache=self._timing_cache,
+            tactics=recipe.tactics or None,
+        )
+
+        def tell(event: BuildEvent) -> None:
+            self._tell_phase(Phase(event.phase, event.done, event.total))
+
+        return build_plan(job, progress=tell, cancel=self._cancel)
+
+    def _manifest(
+        self, key: EngineKey, plan: Path, mixed: Mixed, result: BuildResult, gate: GateFigures
+    ) -> Manifest:
+        recipe = self._recipe
+        return Manifest(
+            key=key,
+            plan_sha256=file_sha256(plan),
+            plan_bytes=result.plan_bytes,
+            built=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            build_seconds=round(result.seconds, 1),
+            ffswap=__version__,
+            source=recipe.file.name if recipe.file is not None else get(recipe.name).file,
+            licence=None if recipe.file is not None else get(recipe.name).licence,
+            islands=tuple(Island(**asdict(island)) for island in mixed.islands),
+            gate=gate,
+            warnings=result.warnings,
+        )
+
+
+_WAITING = "waiting for another process that builds the same engine"

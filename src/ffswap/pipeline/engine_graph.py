@@ -1,0 +1,163 @@
+"""The graph that an engine is built from, and the samples that it is checked with."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import ModelProto
+
+from ..engines import OrtCpuSession
+from ..engines.gate import Arrays, Runner
+from ..engines.key import DRAWN
+from ..engines.recipe import ModelRecipe
+from ..engines.trt_api import TrtApi
+from ..errors import ModelError
+from ..models import embedded_bytes, get
+from ..models.batch import drawn_feeds, free_batch, prove_rows
+from ..models.cleaning import clean
+from ..models.graph import check_dimensions, check_opset, inputs_of, set_shapes
+from ..models.onnx_files import load_onnx, parse_onnx, save_onnx
+
+__all__ = ["Prepared", "draw_samples", "fp32_runner", "prepare_graph", "samples_digest"]
+
+# One seed for all samples: the same model gets the same islands on every machine.
+_SEED = 20
+# Rows of the proof that a batch is its rows: the least that tells a mean from a neighbour.
+_PROOF_ROWS = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A net that is ready to be converted and built.
+
+    Attributes:
+        graph: clean, in FP32, with a symbolic batch unless the batch is fixed at 1.
+        batches: the sizes that it can be built for.
+        notes: what the user should know.
+    """
+
+    graph: ModelProto
+    batches: tuple[int, ...]
+    notes: tuple[str, ...] = ()
+
+
+def prepare_graph(
+    recipe: ModelRecipe,
+    api: TrtApi,
+    *,
+    explicit_batches: bool,
+    cores: int,
+    tell: Callable[[str], None],
+) -> Prepared:
+    """Read a model and make its batch symbolic where the net allows it.
+
+    Args:
+        recipe: of the model.
+        api: that will read the graph.
+        explicit_batches: the user named the batch sizes: a net that cannot have them is an error,
+            and not built for batches of 1 instead.
+        cores: for runs on the CPU.
+        tell: is called when a phase begins.
+
+    Raises:
+        InputMissingError: there is no such file.
+        ModelError: it is not ONNX, or cannot be used as asked.
+    """
+    if recipe.file is None:
+        graph = parse_onnx(embedded_bytes(get(recipe.name)), recipe.name)
+    else:
+        graph = load_onnx(recipe.file)
+    graph = set_shapes(clean(graph), recipe.shapes, unbatched=recipe.unbatched)
+    check_dimensions(graph, unbatched=recipe.unbatched)
+    check_opset(graph, api.max_opset, api.name)
+    if recipe.batches == (1,) and all(-1 not in info.shape for info in inputs_of(graph)):
+        return Prepared(graph=graph, batches=recipe.batches)
+    try:
+        tell("comparing a batch with its rows")
+        freed = free_batch(graph, unbatched=recipe.unbatched)
+        with _LastNet(cores, recipe.name) as last:
+            feeds = draw_samples(recipe, freed, _PROOF_ROWS)
+            prove_rows(freed, last.run, feeds=feeds, original=graph)
+    except ModelError as error:
+        if explicit_batches:
+            raise
+        note = f"built for batches of 1 only: {error.message}"
+        return Prepared(graph=graph, batches=(1,), notes=(note,))
+    return Prepared(graph=freed, batches=recipe.batches)
+
+
+class _LastNet:
+    """Runs nets on the CPU, and keeps the last one loaded: large ones take seconds to load."""
+
+    def __init__(self, cores: int, name: str) -> None:
+        self._cores, self._name = cores, name
+        self._graph: ModelProto | None = None
+        self._runner: Runner | None = None
+        self._stack = ExitStack()
+
+    def __enter__(self) -> _LastNet:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    def run(self, graph: ModelProto, feeds: Arrays) -> Arrays:
+        """One run."""
+        if self._runner is None or graph is not self._graph:
+            self._stack.close()
+            self._runner = self._stack.enter_context(fp32_runner(graph, self._cores, self._name))
+            self._graph = graph
+        return self._runner(feeds)
+
+
+def _ranges(recipe: ModelRecipe) -> Mapping[str, tuple[float, float]]:
+    """Range of the samples for each input: the recipe's, else the model's own for pictures."""
+    ranges = dict(recipe.ranges)
+    if recipe.file is None:
+        image = get(recipe.name).image
+        ends = [
+            (value - mean) / std
+            for mean, std in zip(image.mean, image.std, strict=True)
+            for value in (0.0, 255.0)
+        ]
+        ranges.setdefault(image.name, (min(ends), max(ends)))
+    return ranges
+
+
+def draw_samples(recipe: ModelRecipe, graph: ModelProto, rows: int) -> dict[str, NDArray[Any]]:
+    """Rows of noise in the range of each input; the same on every machine."""
+    return drawn_feeds(graph, rows, _SEED, ranges=_ranges(recipe))
+
+
+def samples_digest(recipe: ModelRecipe) -> str:
+    """What decides the samples, and so which nodes stay in FP32."""
+    text = json.dumps(sorted(_ranges(recipe).items()))
+    return f"{DRAWN}:{_SEED}:{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+
+@contextmanager
+def fp32_runner(graph: ModelProto, cores: int, name: str) -> Iterator[Runner]:
+    """The net in FP32 on the CPU; inputs may be float16."""
+    with tempfile.TemporaryDirectory(prefix="ffswap-") as folder:
+        path = Path(folder) / "net.onnx"  # a graph above 2 GB is read from a file only
+        save_onnx(graph, path)
+        with OrtCpuSession(path, threads=cores, name=name) as session:
+
+            def run(feeds: Arrays) -> Arrays:
+                return session.run(
+                    {
+                        feed: array.astype(np.float32) if array.dtype == np.float16 else array
+                        for feed, array in feeds.items()
+                    }
+                )
+
+            yield run

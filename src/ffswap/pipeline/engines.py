@@ -1,0 +1,216 @@
+"""Engines of this machine: built from models' names and ONNX files, listed, verified, removed."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ..engines.recipe import ModelRecipe, Recipe, load_recipe
+from ..engines.store import EngineStore
+from ..engines.trt_api import TrtApi, load_api
+from ..errors import DeviceError, OptionError
+from ..gpu import Device
+from ..models import names
+from ..options import BuildOptions
+from .engine_build import EngineReport, ModelBuild, Phase, Place
+
+__all__ = ["BuildReport", "EngineProgress", "build_engines", "recipes_folder"]
+
+_ONNX = ".onnx"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineProgress:
+    """How far a build of several engines has come.
+
+    Attributes:
+        model: that is worked on.
+        index: of it, from 0.
+        count: of all models.
+        phase: what is being done.
+        done: steps of the phase that are done, or None where nobody knows.
+        total: steps of the phase.
+        seconds: since the model was begun.
+    """
+
+    model: str
+    index: int
+    count: int
+    phase: str
+    done: int | None
+    total: int | None
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildReport:
+    """What a build did.
+
+    Attributes:
+        runtime: name and version of the TensorRT that built.
+        gpus: that the engines are for.
+        ahead_of_time: they were built without running them.
+        folder: where they are.
+        engines: in the order in which they were asked for.
+        seconds: that it took.
+    """
+
+    runtime: str
+    gpus: tuple[str, ...]
+    ahead_of_time: bool
+    folder: str
+    engines: tuple[EngineReport, ...]
+    seconds: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain types only, ready for JSON."""
+        engines = [one.as_dict() for one in self.engines]
+        return {**asdict(replace(self, engines=())), "engines": engines}
+
+
+def recipes_folder() -> Path:
+    """Where the recipes of the package are: beside it in a checkout, inside it when installed."""
+    package = Path(__file__).resolve().parents[1]
+    installed = package / "recipes"
+    return installed if installed.is_dir() else package.parents[1] / "engines"
+
+
+def build_engines(
+    models: Sequence[str],
+    options: BuildOptions,
+    *,
+    folder: Path,
+    timing_cache: Path | None = None,
+    recipe: Path | None = None,
+    progress: Callable[[EngineProgress], None] | None = None,
+    cancel: threading.Event | None = None,
+) -> BuildReport:
+    """Build what is not there yet, and check it.
+
+    Args:
+        models: names of the catalogue or of the recipe, or ONNX files; none: all of the recipe.
+        options: what was asked for; it goes before the recipe.
+        folder: the engine store; it is made if it is missing.
+        timing_cache: measurements of kernels, shared between builds; None: a file in `folder`.
+        recipe: None: the one for the default chain.
+        progress: is called from this thread.
+        cancel: ends the build when it is set.
+
+    Raises:
+        OptionError: an unknown model, or an option or a recipe that is not allowed.
+        InputMissingError: no such ONNX file or recipe.
+        ModelError: an ONNX file cannot be used as asked.
+        DeviceError: there is no such GPU.
+        EngineError: there is no TensorRT, or it cannot build this.
+        QualityError: the engine's results are not good enough; it was not installed.
+        OutputWriteError: the store cannot be written.
+        CancelledError: `cancel` was set; what was finished before stays.
+    """
+    started = time.monotonic()
+    chosen = select_models(models, load_recipe(recipe or recipes_folder() / "default.toml"))
+    chosen = [_with_options(one, options) for one in chosen]
+    store = EngineStore(folder)
+    store.check_writable()
+    reports = []
+    with _open_place(options) as place:
+        for index, one in enumerate(chosen):
+            begun = time.monotonic()
+
+            def tell(
+                phase: Phase, begun: float = begun, index: int = index, name: str = one.name
+            ) -> None:
+                if progress is not None:
+                    seconds = time.monotonic() - begun
+                    progress(
+                        EngineProgress(
+                            model=name, index=index, count=len(chosen), phase=phase.name,
+                            done=phase.done, total=phase.total, seconds=seconds,
+                        )
+                    )  # fmt: skip
+
+            build = ModelBuild(one, place, store, timing_cache or store.timing_cache, tell, cancel)
+            reports.append(
+                build.run(force=options.force, explicit_batches=options.batches is not None)
+            )
+        return BuildReport(
+            runtime=place.api.name,
+            gpus=tuple(str(gpu) for gpu in place.gpus),
+            ahead_of_time=bool(place.targets),
+            folder=str(folder),
+            engines=tuple(reports),
+            seconds=time.monotonic() - started,
+        )
+
+
+def select_models(models: Sequence[str], recipe: Recipe) -> list[ModelRecipe]:
+    """The models that were asked for, with what the recipe says about them.
+
+    Raises:
+        OptionError: there is no such model, or two have the same name.
+    """
+    known = {one.name: one for one in recipe.models}
+    if not models:
+        return list(recipe.models)
+    chosen = []
+    for model in models:
+        path = Path(model)
+        if path.suffix.lower() == _ONNX:
+            base = known.get(path.stem, ModelRecipe(name=path.stem))
+            chosen.append(replace(base, file=path))
+        elif model in known:
+            chosen.append(known[model])
+        elif model in names():
+            chosen.append(ModelRecipe(name=model))
+        else:
+            allowed = ", ".join(sorted({*names(), *known}))
+            raise OptionError(
+                f"there is no model {model!r}; allowed: {allowed}, or an ONNX file",
+                hint="the name of a file ends in .onnx",
+            )
+    given = [one.name for one in chosen]
+    if len(set(given)) < len(given):
+        raise OptionError(f"two models have the same name: {', '.join(given)}")
+    return chosen
+
+
+def _with_options(recipe: ModelRecipe, options: BuildOptions) -> ModelRecipe:
+    """The recipe with what was asked for on the command line in its place."""
+    asked = {
+        name: value
+        for name in ("precision", "batches", "workspace_gb", "opt_level")
+        if (value := getattr(options, name)) is not None
+    }
+    return replace(recipe, **asked)
+
+
+@contextmanager
+def _open_place(options: BuildOptions) -> Iterator[Place]:
+    """Find TensorRT and the GPU that the engines are for."""
+    if options.targets:
+        api = load_api("tensorrt_rtx")
+        yield Place(api=api, device=None, targets=options.targets)
+        return
+    api = load_api()
+    with _open_device(api, options.device) as device:
+        yield Place(api=api, device=device, targets=())
+
+
+def _open_device(api: TrtApi, index: int) -> Device:
+    try:
+        return Device(index)
+    except DeviceError as error:
+        ahead = (
+            "--for sm89 (or another GPU) builds ahead of time on a machine without one"
+            if api.compute_capabilities
+            else "pip install 'ffswap[rtx-cu13]' and --for sm89 (or another GPU) builds ahead of "
+            "time on a machine without one"
+        )
+        raise DeviceError(
+            f"an engine is built on the GPU that it is for: {error.message}",
+            hint=f"{error.hint}; or: {ahead}" if error.hint else ahead,
+        ) from error
