@@ -101,7 +101,7 @@ class Opened:
                 device=self.device,
                 batches=BATCHES,
                 name="inswapper",
-            )  # fmt: skip
+            )
         )
 
     def session(self):

@@ -26,7 +26,13 @@ from .session import TensorSpec, check_buffers, check_feeds
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["OrtBinding", "OrtCpuSession", "OrtCudaSession"]
+__all__ = [
+    "OrtBinding",
+    "OrtCpuSession",
+    "OrtCudaSession",
+    "import_runtime",
+    "library_errors",
+]
 
 ModelSource = bytes | str | os.PathLike[str]
 
@@ -49,7 +55,12 @@ _FILE_FAULTS = ("InvalidProtobuf", "NoModel")
 _CALL_FAULTS = ("InvalidArgument",)
 
 
-def _import_runtime() -> Any:
+def import_runtime() -> Any:
+    """The module of ONNX Runtime.
+
+    Raises:
+        MachineError: it is not installed, or cannot be loaded.
+    """
     try:
         import onnxruntime
     except ImportError as error:
@@ -59,7 +70,7 @@ def _import_runtime() -> Any:
     return onnxruntime
 
 
-def _library_errors() -> tuple[type[Exception], ...]:
+def library_errors() -> tuple[type[Exception], ...]:
     """Every error class of the binding; which there are depends on its version."""
     from onnxruntime.capi import onnxruntime_pybind11_state as binding
 
@@ -139,8 +150,8 @@ class _OrtSession:
         self, model: ModelSource, *, name: str | None, threads: int, providers: list[Any]
     ) -> None:
         source, self.name = _source(model, name)
-        runtime = _import_runtime()
-        self._errors = _library_errors()
+        runtime = import_runtime()
+        self._errors = library_errors()
         self._runtime = f"ONNX Runtime {runtime.__version__}"
         options = runtime.SessionOptions()
         options.intra_op_num_threads = threads

@@ -16,7 +16,10 @@ from ..errors import InternalError, ModelError
 from ..files import PathLike, PendingFile, check_input, write_error
 from ._proto import copy_fields, default_opset, size_of, subgraphs
 
-__all__ = ["ALLOWED", "fingerprint", "load_onnx", "parse_onnx", "save_onnx"]
+__all__ = ["ALLOWED", "Graph", "fingerprint", "load_onnx", "parse_onnx", "save_onnx"]
+
+Graph = onnx.ModelProto
+"""A whole model; for those who only hand it on."""
 
 ALLOWED = "an ONNX file"
 

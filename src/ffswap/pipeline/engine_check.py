@@ -7,7 +7,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
-from onnx import ModelProto
 
 from ..engines.fp16_reference import Fp16Reference
 from ..engines.gate import Arrays, measure
@@ -16,6 +15,7 @@ from ..engines.manifest import GateFigures
 from ..engines.tensorrt import TrtEngine, TrtSession
 from ..engines.trt_api import TrtApi
 from ..gpu import Device, Scratch
+from ..models.onnx_files import Graph
 from .engine_graph import fp32_runner
 
 __all__ = ["compare", "noise_for", "open_engine"]
@@ -48,8 +48,8 @@ def open_engine(plan: Path, key: EngineKey, api: TrtApi, device: Device) -> Iter
 
 def compare(
     session: TrtSession | None,
-    artefact: ModelProto,
-    graph: ModelProto,
+    artefact: Graph,
+    graph: Graph,
     samples: Arrays,
     key: EngineKey,
     cores: int,
@@ -77,7 +77,7 @@ def compare(
         reference = stack.enter_context(fp32_runner(graph, cores, key.model))
         if session is not None:
             return measure(session.run, reference, feeds, key.batches, where="engine")
-        candidate = stack.enter_context(Fp16Reference(artefact, threads=cores)).run
+        candidate = Fp16Reference(artefact, threads=cores).run
         return measure(candidate, reference, feeds, key.batches, where="reference")
 
 

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import ModelProto
 
 from ..engines import OrtCpuSession
 from ..engines.gate import Arrays, Runner
@@ -25,7 +24,7 @@ from ..models import embedded_bytes, get
 from ..models.batch import drawn_feeds, free_batch, prove_rows
 from ..models.cleaning import clean
 from ..models.graph import check_dimensions, check_opset, inputs_of, set_shapes
-from ..models.onnx_files import load_onnx, parse_onnx, save_onnx
+from ..models.onnx_files import Graph, load_onnx, parse_onnx, save_onnx
 
 __all__ = ["Prepared", "draw_samples", "fp32_runner", "prepare_graph", "samples_digest"]
 
@@ -45,7 +44,7 @@ class Prepared:
         notes: what the user should know.
     """
 
-    graph: ModelProto
+    graph: Graph
     batches: tuple[int, ...]
     notes: tuple[str, ...] = ()
 
@@ -100,7 +99,7 @@ class _LastNet:
 
     def __init__(self, cores: int, name: str) -> None:
         self._cores, self._name = cores, name
-        self._graph: ModelProto | None = None
+        self._graph: Graph | None = None
         self._runner: Runner | None = None
         self._stack = ExitStack()
 
@@ -110,7 +109,7 @@ class _LastNet:
     def __exit__(self, *error: object) -> None:
         self._stack.close()
 
-    def run(self, graph: ModelProto, feeds: Arrays) -> Arrays:
+    def run(self, graph: Graph, feeds: Arrays) -> Arrays:
         """One run."""
         if self._runner is None or graph is not self._graph:
             self._stack.close()
@@ -133,7 +132,7 @@ def _ranges(recipe: ModelRecipe) -> Mapping[str, tuple[float, float]]:
     return ranges
 
 
-def draw_samples(recipe: ModelRecipe, graph: ModelProto, rows: int) -> dict[str, NDArray[Any]]:
+def draw_samples(recipe: ModelRecipe, graph: Graph, rows: int) -> dict[str, NDArray[Any]]:
     """Rows of noise in the range of each input; the same on every machine."""
     return drawn_feeds(graph, rows, _SEED, ranges=_ranges(recipe))
 
@@ -145,7 +144,7 @@ def samples_digest(recipe: ModelRecipe) -> str:
 
 
 @contextmanager
-def fp32_runner(graph: ModelProto, cores: int, name: str) -> Iterator[Runner]:
+def fp32_runner(graph: Graph, cores: int, name: str) -> Iterator[Runner]:
     """The net in FP32 on the CPU; inputs may be float16."""
     with tempfile.TemporaryDirectory(prefix="ffswap-") as folder:
         path = Path(folder) / "net.onnx"  # a graph above 2 GB is read from a file only
