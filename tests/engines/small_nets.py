@@ -1,4 +1,4 @@
-"""Small nets for tests: a line for each node, weights as arrays."""
+"""Small nets for tests: a line for each node, weights as arrays; and questions to nets."""
 
 from __future__ import annotations
 
@@ -10,7 +10,13 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from ffswap.engines import _range
+from ffswap.engines.precision import Mixed
+
 Dims = Sequence[int | str]
+
+ROW: dict[str, list[int | str]] = {"x": ["N", 4]}
+IMAGE: dict[str, list[int | str]] = {"x": ["N", 4, 8, 8]}
 
 
 def node(line: str, **attributes: Any) -> onnx.NodeProto:
@@ -106,3 +112,43 @@ def relative_error(got: NDArray[Any], want: NDArray[Any]) -> float:
     if not np.isfinite(wide).all():
         return float("inf")
     return float(np.linalg.norm(wide - want) / np.linalg.norm(want.astype(np.float64)))
+
+
+def in_fp32(model: onnx.ModelProto, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """What ONNX Runtime makes of a net as it is."""
+    return next(_range.runs(model, [feeds]))
+
+
+def reasons(mixed: Mixed) -> dict[str, str]:
+    """Why nodes are islands, by name."""
+    return {island.node: island.reason for island in mixed.islands}
+
+
+def kinds(model: onnx.ModelProto) -> dict[str, int]:
+    """Element type of every weight and of every tensor that inference knows."""
+    graph = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True).graph
+    values = (*graph.input, *graph.output, *graph.value_info)
+    found = {one.name: one.type.tensor_type.elem_type for one in values}
+    return found | {one.name: one.data_type for one in graph.initializer}
+
+
+def casts(model: onnx.ModelProto) -> list[onnx.NodeProto]:
+    """All Cast nodes."""
+    return [one for one in model.graph.node if one.op_type == "Cast"]
+
+
+def pairs(model: onnx.ModelProto) -> list[str]:
+    """Casts that read from casts."""
+    made = {one.output[0] for one in casts(model)}
+    return [one.name for one in casts(model) if one.input[0] in made]
+
+
+def by_name(model: onnx.ModelProto, name: str) -> onnx.NodeProto:
+    """The node of this name."""
+    found: onnx.NodeProto = next(one for one in model.graph.node if one.name == name)
+    return found
+
+
+def row_net(*nodes: onnx.NodeProto, **weights: NDArray[Any]) -> onnx.ModelProto:
+    """A net from x (N, 4) to y (N, 4)."""
+    return net(nodes, ROW, {"y": ["N", 4]}, weights)

@@ -15,7 +15,7 @@ from onnx import TensorProto, numpy_helper
 
 from ..errors import EngineError
 from ._net import Net
-from .onnxruntime import _import_runtime, _library_errors
+from .onnxruntime import import_runtime, library_errors
 
 __all__ = ["peaks", "runs"]
 
@@ -128,7 +128,7 @@ def runs(
     Raises:
         EngineError: ONNX Runtime cannot run it.
     """
-    runtime = _import_runtime()
+    runtime = import_runtime()
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -144,7 +144,7 @@ def runs(
             names = [one.name for one in session.get_outputs()]
             for feed in feeds:
                 yield dict(zip(names, session.run(names, dict(feed)), strict=True))
-        except _library_errors() as error:
+        except library_errors() as error:
             raise EngineError(f"ONNX Runtime cannot run the net: {str(error).strip()}") from error
 
 
