@@ -245,7 +245,7 @@ def test_half_inputs_and_outputs_agree_with_float_ones(store, device):
                 device=device,
                 batches=(2,),
                 name="half",
-            )  # fmt: skip
+            )
         )
         stream, scratch = device.stream(), Scratch()
         half = stack.enter_context(TrtSession(engine, stream=stream, scratch=scratch))

@@ -82,7 +82,6 @@ def evaluate_fp16(model, feeds, **options):
     return Fp16Reference(model, **options).run(feeds)
 
 
-
 @pytest.mark.parametrize(
     ("chain", "expected"),
     [

@@ -51,7 +51,6 @@ def evaluate_fp16(model, feeds, **options):
     return Fp16Reference(model, **options).run(feeds)
 
 
-
 def test_all_is_sorted():
     assert precision.__all__ == sorted(precision.__all__)
 
