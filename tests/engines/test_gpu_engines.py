@@ -87,7 +87,7 @@ class Opened:
     """An engine of a replica with everything that it needs."""
 
     def __init__(self, store, device, stack, **options):
-        report = build(store, "inswapper", batches=BATCHES, **options)
+        report = build(store, "inswapper_128", batches=BATCHES, **options)
         self.device, self.stack, self.key = device, stack, report.manifest.key
         with open(report.plan, "rb") as file:
             self.plan = file.read()
@@ -229,7 +229,7 @@ def test_sessions_on_one_stream_share_their_scratch(opened):
 
 def test_half_inputs_and_outputs_agree_with_float_ones(store, device):
     path = store / "half.toml"
-    path.write_text(recipe_text("inswapper").replace("[gate]", "half_io = true\n[gate]"))
+    path.write_text(recipe_text("inswapper_128").replace("[gate]", "half_io = true\n[gate]"))
     report = build_engines([], BuildOptions(batches=(2,)), folder=store, recipe=path).engines[0]
     key = report.manifest.key
     assert key.half_io
@@ -309,10 +309,10 @@ def test_a_stream_that_waits_for_an_event_reads_what_was_written_before_it(devic
 
 
 def test_the_store_lists_and_verifies_what_was_built(store):
-    build(store, "inswapper", batches=BATCHES)
+    build(store, "inswapper_128", batches=BATCHES)
     states = {one.entry.model: one.state for one in list_engines(store)}
-    assert states["inswapper"] == "ok"
-    verified = verify_engines(store, ("inswapper",))
+    assert states["inswapper_128"] == "ok"
+    verified = verify_engines(store, ("inswapper_128",))
     assert [one.problem for one in verified] == [None] * len(verified)
     assert {one.checked for one in verified} == {"run"}
 
@@ -327,7 +327,7 @@ def test_embedded_nets_are_built_and_verified_against_fp32(store):
     assert {one.checked for one in verify_engines(store, ("face_landmark",))} == {"fp32"}
 
 
-@pytest.mark.parametrize("family", ["inswapper", "arcface"])
+@pytest.mark.parametrize("family", ["inswapper_128", "arcface_w600k_r50"])
 def test_onnx_runtime_on_the_gpu_agrees_with_the_cpu(device, family, tmp_path):
     import onnxruntime
 
