@@ -22,6 +22,7 @@ from ffswap.models.onnx_files import save_onnx
 from ffswap.options import BuildOptions
 from ffswap.pipeline.engine_shelf import list_engines, verify_engines
 from ffswap.pipeline.engines import build_engines
+from tests.engines.replica_recipes import write_recipe
 from tools.replicas import FAMILIES, make
 
 pytestmark = pytest.mark.gpu
@@ -43,15 +44,6 @@ def device():
         yield found
 
 
-def recipe_text(family):
-    tactics = f"tactics = {TACTICS}\n" if TACTICS else ""
-    # Replicas have random weights: what real nets decide clearly is decided by rounding in them.
-    # Built quickly: how fast they run is not the question here.
-    quick = 'batches = [1, 4]\nprofiles = "range"\nopt_level = 0\n'
-    gate = "[gate]\nrelative_l2 = 0.05\npsnr_db = 30\n"
-    return f'[models.{family}]\nfile = "{family}.onnx"\n{quick}{tactics}{gate}'
-
-
 @pytest.fixture(scope="module")
 def store(device, tmp_path_factory):  # noqa: ARG001
     if "tensorrt" not in installed_products():
@@ -61,15 +53,9 @@ def store(device, tmp_path_factory):  # noqa: ARG001
     return tmp_path_factory.mktemp("engines")
 
 
-def build(store, family, **options):
-    path = store / f"{family}.onnx"
-    if not path.exists():
-        save_onnx(make(family), path)
-        (store / f"{family}.toml").write_text(recipe_text(family))
-    report = build_engines(
-        [], BuildOptions(**options), folder=store, recipe=store / f"{family}.toml"
-    )
-    return report.engines[0]
+def build(store, family, more="", **options):
+    recipe = write_recipe(store, family, tactics=TACTICS, more=more)
+    return build_engines([], BuildOptions(**options), folder=store, recipe=recipe).engines[0]
 
 
 @pytest.mark.parametrize("family", sorted(FAMILIES))
@@ -228,9 +214,7 @@ def test_sessions_on_one_stream_share_their_scratch(opened):
 
 
 def test_half_inputs_and_outputs_agree_with_float_ones(store, device):
-    path = store / "half.toml"
-    path.write_text(recipe_text("inswapper_128").replace("[gate]", "half_io = true\n[gate]"))
-    report = build_engines([], BuildOptions(batches=(2,)), folder=store, recipe=path).engines[0]
+    report = build(store, "inswapper_128", more="half_io = true", batches=(2,))
     key = report.manifest.key
     assert key.half_io
     with ExitStack() as stack:

@@ -12,7 +12,7 @@ from ..gpu import Device, DeviceArray, Stream
 from .session import check_feeds
 
 if TYPE_CHECKING:
-    from .session import Binding, Session
+    from .session import Binding, Session, TensorSpec
 
 __all__ = ["HostRunner", "split"]
 
@@ -35,6 +35,10 @@ def split(batch: int, buckets: tuple[int, ...]) -> list[tuple[int, int]]:
     return parts
 
 
+def _batched(spec: TensorSpec) -> bool:
+    return spec.shape[:1] == (-1,)
+
+
 class HostRunner:
     """The `run` of a session whose bindings are on a device.
 
@@ -55,19 +59,28 @@ class HostRunner:
         parts: list[dict[str, NDArray[Any]]] = []
         start = 0
         for bucket, rows in split(batch, session.buckets):
-            piece = {name: array[start : start + rows] for name, array in feeds.items()}
+            piece = {
+                name: feeds[name][start : start + rows] if _batched(spec) else feeds[name]
+                for name, spec in session.inputs.items()
+            }
             parts.append(self._run_bucket(bucket, rows, piece))
             start += rows
-        return {name: np.concatenate([part[name] for part in parts]) for name in session.outputs}
+        return {
+            name: np.concatenate([part[name] for part in parts])
+            if _batched(spec)
+            else parts[-1][name]
+            for name, spec in session.outputs.items()
+        }
 
     def _run_bucket(
         self, bucket: int, rows: int, feeds: Mapping[str, NDArray[Any]]
     ) -> dict[str, NDArray[Any]]:
         binding, buffers = self._bound.get(bucket) or self._bind(bucket)
         padded = {}
-        for name in self._session.inputs:
+        for name, spec in self._session.inputs.items():
             # The last row is repeated: what a net makes of zeros might not be finite.
-            filling = np.repeat(feeds[name][-1:], bucket - rows, axis=0)
+            more = bucket - rows if _batched(spec) else 0
+            filling = np.repeat(feeds[name][-1:], more, axis=0) if more else feeds[name][:0]
             padded[name] = np.ascontiguousarray(np.concatenate([feeds[name], filling]))
             buffers[name].copy_from(padded[name], self._stream)
         binding.enqueue(self._stream)
@@ -76,7 +89,10 @@ class HostRunner:
             results[name] = np.empty(spec.with_batch(bucket), spec.dtype)
             buffers[name].copy_to(results[name], self._stream)
         self._stream.synchronize()
-        return {name: array[:rows] for name, array in results.items()}
+        return {
+            name: array[:rows] if _batched(self._session.outputs[name]) else array
+            for name, array in results.items()
+        }
 
     def _bind(self, bucket: int) -> tuple[Binding, dict[str, DeviceArray]]:
         specs = {**self._session.inputs, **self._session.outputs}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -28,6 +28,7 @@ def measure(
     batches: Sequence[int],
     *,
     where: Literal["engine", "reference"],
+    unbatched: Collection[str] = (),
 ) -> GateFigures:
     """Run a candidate on samples and compare it with the FP32 net.
 
@@ -37,25 +38,43 @@ def measure(
         samples: at least ``max(batches)`` rows for every input.
         batches: sizes that the candidate is run with; the smallest is what rows are compared with.
         where: what the candidate is: the engine itself, or an evaluation of its graph.
+        unbatched: inputs that are one value for all rows.
 
     Raises:
         QualityError: an output holds NaN or Inf.
     """
-    single = _by_rows(candidate, samples, max(batches), batches[0])
-    errors = _RowErrors()
+
+    def feeds(rows: slice, repeats: int = 1) -> dict[str, NDArray[Any]]:
+        return {
+            name: array if name in unbatched else np.repeat(array[rows], repeats, axis=0)
+            for name, array in samples.items()
+        }
+
+    def alone(run: Runner, count: int, repeats: int) -> dict[str, NDArray[Any]]:
+        """The first rows one by one; where there is no batch of one, each is repeated."""
+        answers = []
+        for row in range(count):
+            outputs = run(feeds(slice(row, row + 1), repeats))
+            _refuse_infinite(outputs, f"sample {row}")
+            answers.append({name: _rows(array, repeats)[:1] for name, array in outputs.items()})
+        return {name: np.concatenate([one[name] for one in answers]) for name in answers[0]}
+
+    single = alone(candidate, max(batches), batches[0])
+    errors = dict.fromkeys(single, 0.0)
     for batch in batches:
-        feeds = {name: array[:batch] for name, array in samples.items()}
-        outputs = candidate(feeds)
+        outputs = candidate(feeds(slice(batch)))
         _refuse_infinite(outputs, f"batch {batch}")
-        errors.add(outputs, {name: array[:batch] for name, array in single.items()})
+        for name, array in outputs.items():
+            pairs = zip(_rows(array, batch), single[name], strict=False)
+            errors[name] = max([errors[name], *(_relative(got, want) for got, want in pairs)])
     rows = min(REFERENCE_ROWS, max(batches))
-    wanted = _by_rows(reference, samples, rows, 1)
-    repeated = candidate({name: array[: batches[-1]] for name, array in samples.items()})
+    wanted = alone(reference, rows, 1)
+    repeated = candidate(feeds(slice(batches[-1])))
     return GateFigures(
         where=where,
         samples=rows,
         outputs=tuple(
-            _figures(name, single[name][:rows], wanted[name], errors.worst[name]) for name in single
+            _figures(name, single[name][:rows], wanted[name], errors[name]) for name in single
         ),
         repeatable=all(np.array_equal(repeated[name], outputs[name]) for name in outputs),
         passed=False,
@@ -102,32 +121,9 @@ def check_limits(figures: GateFigures, limits: GateLimits, model: str) -> GateFi
     )
 
 
-class _RowErrors:
-    """For each output the largest difference of a row in a batch from the row alone."""
-
-    def __init__(self) -> None:
-        self.worst: dict[str, float] = {}
-
-    def add(self, outputs: Arrays, single: Arrays) -> None:
-        for name, array in outputs.items():
-            errors = [_relative(got, want) for got, want in zip(array, single[name], strict=True)]
-            self.worst[name] = max([self.worst.get(name, 0.0), *errors])
-
-
-def _by_rows(run: Runner, samples: Arrays, rows: int, step: int) -> dict[str, NDArray[Any]]:
-    """The outputs of the first rows, `step` at a time.
-
-    Where `step` is more than 1 each row is repeated: the smallest batch there is.
-    """
-    parts = []
-    for row in range(rows):
-        feeds = {
-            name: np.repeat(array[row : row + 1], step, axis=0) for name, array in samples.items()
-        }
-        outputs = run(feeds)
-        _refuse_infinite(outputs, f"sample {row}")
-        parts.append({name: array[:1] for name, array in outputs.items()})
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+def _rows(array: NDArray[Any], batch: int) -> NDArray[Any]:
+    """Rows along the first axis; what has none of its own is one row."""
+    return array if array.shape[:1] == (batch,) else array[np.newaxis]
 
 
 def _refuse_infinite(outputs: Arrays, what: str) -> None:

@@ -240,9 +240,13 @@ class ModelBuild:
         if recipe.precision != "fp16":
             return Mixed(model=prepared.graph, islands=(), casts=0)
         self._tell("converting to FP16")
-        rows = min(_RANGE_ROWS, len(next(iter(samples.values()))))
+        batched = {info.name for info in inputs_of(prepared.graph) if info.batched}
         feeds = [
-            {name: array[row : row + 1] for name, array in samples.items()} for row in range(rows)
+            {
+                name: array[row : row + 1] if name in batched else array
+                for name, array in samples.items()
+            }
+            for row in range(min(_RANGE_ROWS, prepared.batches[-1]))
         ]
         return to_mixed_fp16(
             prepared.graph, feeds, keep=recipe.keep_fp32, half_io=recipe.half_io,

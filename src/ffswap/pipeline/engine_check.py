@@ -18,7 +18,7 @@ from ..gpu import Device, Scratch
 from ..models.onnx_files import Graph
 from .engine_graph import fp32_runner
 
-__all__ = ["compare", "noise_for", "open_engine"]
+__all__ = ["compare", "fixed", "noise_for", "open_engine"]
 
 
 @contextmanager
@@ -67,29 +67,38 @@ def compare(
     Raises:
         QualityError: values are not finite.
     """
-    feeds = samples
-    if key.half_io:
-        feeds = {
-            name: array.astype(np.float16) if array.dtype == np.float32 else array
-            for name, array in samples.items()
-        }
-    with ExitStack() as stack:
-        reference = stack.enter_context(fp32_runner(graph, cores, key.model))
-        if session is not None:
-            return measure(session.run, reference, feeds, key.batches, where="engine")
-        candidate = Fp16Reference(artefact, threads=cores).run
-        return measure(candidate, reference, feeds, key.batches, where="reference")
+    feeds = dict(samples)
+    if key.half_io:  # both sides get the values that FP16 inputs can have
+        for name, array in samples.items():
+            if array.dtype == np.float32:
+                feeds[name] = array.astype(np.float16)
+    with fp32_runner(graph, cores, key.model) as reference:
+        if session is None:
+            candidate = Fp16Reference(artefact, threads=cores).run
+            return measure(
+                candidate, reference, feeds, key.batches, where="reference", unbatched=fixed(key)
+            )
+
+        def run(feeds: Arrays) -> Arrays:
+            # TensorRT takes float32 where a graph has float64.
+            specs = session.inputs
+            return session.run({name: a.astype(specs[name].dtype) for name, a in feeds.items()})
+
+        return measure(run, reference, feeds, key.batches, where="engine", unbatched=fixed(key))
 
 
-def noise_for(key: EngineKey) -> Arrays:
+def fixed(key: EngineKey) -> frozenset[str]:
+    """Inputs that are one value for all rows, of a net that has a batch."""
+    single = {name for name, _, shape in key.inputs if shape[:1] != (-1,)}
+    return frozenset(single if len(single) < len(key.inputs) else ())
+
+
+def noise_for(key: EngineKey, session: TrtSession) -> Arrays:
     """Rows of noise for an engine whose net is not at hand: -1 to 1, and ones for whole numbers."""
     generator = np.random.default_rng(0)
-    rows = key.batches[-1]
     samples = {}
-    for name, dtype, shape in key.inputs:
-        full = (rows, *shape[1:]) if shape[:1] == (-1,) else shape
-        kind = np.dtype("float16" if key.half_io and dtype == "float32" else dtype)
-        samples[name] = (
-            generator.uniform(-1, 1, full).astype(kind) if kind.kind == "f" else np.ones(full, kind)
-        )
+    for spec in session.inputs.values():
+        shape = spec.with_batch(key.batches[-1])
+        noise = generator.uniform(-1, 1, shape) if spec.dtype.kind == "f" else np.ones(shape)
+        samples[spec.name] = noise.astype(spec.dtype)
     return samples

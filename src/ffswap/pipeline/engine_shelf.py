@@ -19,7 +19,7 @@ from ..gpu import Device
 from ..models import names
 from ..models.onnx_files import fingerprint
 from .engine_build import platform_name, target_of
-from .engine_check import compare, noise_for, open_engine
+from .engine_check import compare, fixed, noise_for, open_engine
 from .engine_graph import draw_samples, prepare_graph
 from .machine import find_cpu
 
@@ -203,9 +203,11 @@ def _run(entry: Entry, manifest: Manifest, api: TrtApi, device: Device) -> Verif
                 samples = draw_samples(recipe, graph, key.batches[-1])
                 gate = compare(session, graph, graph, samples, key, cores)
             else:
+                run = session.run
                 gate = measure(
-                    session.run, session.run, noise_for(key), key.batches, where="engine"
-                )
+                    run, run, noise_for(key, session), key.batches, where="engine",
+                    unbatched=fixed(key),
+                )  # fmt: skip
         gate = check_limits(gate, GateLimits(), key.model)
     except EngineError as error:
         return Verified(entry=entry, problem=error.message, checked=checked)
