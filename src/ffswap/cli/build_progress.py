@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 
 __all__ = ["BuildDisplay", "make_build_display"]
 
-# A build of one phase without steps can take minutes: a log shows that it is alive.
-_PLAIN_EVERY_S = 15.0
+# Phases of a small net last milliseconds: a log has one line for what takes longer.
+_PLAIN_EVERY_S = 2.0
+# A phase without steps can take minutes: a log shows that the build is alive.
+_PLAIN_AT_MOST_S = 15.0
 
 
 class BuildDisplay(AbstractContextManager["BuildDisplay"]):
@@ -55,19 +57,21 @@ def _title(event: EngineProgress) -> str:
 
 
 class _Plain(BuildDisplay):
-    """A line for each phase, and one now and then in a long one."""
+    """A line when a model is begun, and one now and then when a phase changes or goes on."""
 
     def __init__(self) -> None:
-        self._last: tuple[int, str] | None = None
+        self._last: tuple[int, str] = (-1, "")
         self._last_s = 0.0
 
     def __call__(self, event: EngineProgress) -> None:
-        phase = (event.index, event.phase)
-        if phase == self._last and event.seconds - self._last_s < _PLAIN_EVERY_S:
+        index, phase = self._last
+        waited_s = event.seconds - self._last_s
+        due = _PLAIN_AT_MOST_S if event.phase == phase else _PLAIN_EVERY_S
+        if event.index == index and waited_s < due:
             return
         steps = f" {event.done}/{event.total}" if event.total else ""
         note("progress", f"{_title(event)}{steps} ({clock(event.seconds)})")
-        self._last, self._last_s = phase, event.seconds
+        self._last, self._last_s = (event.index, event.phase), event.seconds
 
 
 class _Rich(BuildDisplay):

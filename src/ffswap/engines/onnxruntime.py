@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -304,6 +306,12 @@ class OrtCudaSession(_OrtSession):
         self, model: ModelSource, *, device: Device, stream: Stream, name: str | None = None
     ) -> None:
         self._device, self._stream = device, stream
+        runtime = import_runtime()
+        if hasattr(runtime, "preload_dlls"):
+            # CUDA and cuDNN from wheels lie where the loader does not look. What is not found is
+            # printed; the provider's own error says it better.
+            with contextlib.redirect_stdout(io.StringIO()):
+                runtime.preload_dlls()
         provider = {
             "device_id": str(device.info.index),
             "user_compute_stream": str(stream.handle),

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,15 +21,21 @@ from ..engines.key import EngineKey, GpuTarget
 from ..engines.manifest import GateFigures, Island, Manifest
 from ..engines.precision import Mixed, to_mixed_fp16
 from ..engines.recipe import ModelRecipe
-from ..engines.store import EngineStore, Found
+from ..engines.store import EngineStore, Found, Miss
 from ..engines.trt_api import TrtApi
-from ..errors import CancelledError, QualityError
+from ..errors import CancelledError, ModelError, QualityError
 from ..gpu import Device
 from ..models import get
 from ..models.graph import inputs_of
 from ..models.onnx_files import fingerprint, save_onnx
 from .engine_check import compare, open_engine
-from .engine_graph import Prepared, draw_samples, prepare_graph, samples_digest
+from .engine_graph import (
+    Prepared,
+    draw_samples,
+    prepare_graph,
+    prove_batch,
+    samples_digest,
+)
 from .machine import find_cpu
 
 __all__ = ["EngineReport", "ModelBuild", "Phase", "Place", "platform_name"]
@@ -144,35 +150,42 @@ class ModelBuild:
             explicit_batches: the user named the batch sizes: a net that cannot have them is an
                 error, and not built for batches of 1 instead.
         """
-        with ExitStack() as stack:
-            self._tell("reading the model")
-            prepared = prepare_graph(
-                self._recipe,
-                self._place.api,
-                explicit_batches=explicit_batches,
-                cores=self._cores,
-                tell=self._tell,
-            )
-            self._recipe = replace(self._recipe, batches=prepared.batches)
-            self._notes += prepared.notes
-            key = self._key(prepared)
-            stack.enter_context(
-                self._store.lock(key, cancel=self._cancel, waiting=lambda: self._tell(_WAITING))
-            )
+        self._tell("reading the model")
+        prepared = prepare_graph(self._recipe, self._place.api, explicit_batches=explicit_batches)
+        report = self._find_or_build(prepared, force=force, single=not explicit_batches)
+        return replace(report, notes=(*self._notes, *report.notes))
+
+    def _find_or_build(self, prepared: Prepared, *, force: bool, single: bool) -> EngineReport:
+        """Look for the engine under its lock, and build it if it is not there."""
+        self._recipe = replace(self._recipe, batches=prepared.batches)
+        key = self._key(prepared)
+        waiting = partial(self._tell, "waiting for another process that builds the same engine")
+        with self._store.lock(key, cancel=self._cancel, waiting=waiting):
             found = self._store.find(key)
             if isinstance(found, Found) and not force:
-                return self._report("there", found.plan, found.manifest)
-            if not isinstance(found, Found) and not found.absent:
+                return self._report("there", found.plan, found.manifest, prepared.notes)
+            if isinstance(found, Miss) and not found.absent:
                 self._notes.append(found.reason)
-            manifest, plan = self._build(prepared, key)
-            return self._report("built", plan, manifest)
+            try:
+                self._tell("comparing a batch with its rows")
+                prove_batch(prepared, self._recipe, self._cores)
+            except ModelError as error:
+                if not single:
+                    raise
+                reason = error.message
+            else:
+                manifest, plan = self._build(prepared, key)
+                return self._report("built", plan, manifest, prepared.notes)
+        return self._find_or_build(prepared.single(reason), force=force, single=False)
 
     def _report(
-        self, status: Literal["built", "there"], plan: Path, manifest: Manifest
+        self,
+        status: Literal["built", "there"],
+        plan: Path,
+        manifest: Manifest,
+        notes: tuple[str, ...],
     ) -> EngineReport:
-        return EngineReport(
-            status=status, plan=str(plan), manifest=manifest, notes=tuple(self._notes)
-        )
+        return EngineReport(status=status, plan=str(plan), manifest=manifest, notes=notes)
 
     def _tell(self, name: str) -> None:
         if self._cancel is not None and self._cancel.is_set():
@@ -333,6 +346,3 @@ class ModelBuild:
             gate=gate,
             warnings=result.warnings,
         )
-
-
-_WAITING = "waiting for another process that builds the same engine"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,14 @@ from ..models.cleaning import clean
 from ..models.graph import check_dimensions, check_opset, inputs_of, set_shapes
 from ..models.onnx_files import Graph, load_onnx, parse_onnx, save_onnx
 
-__all__ = ["Prepared", "draw_samples", "fp32_runner", "prepare_graph", "samples_digest"]
+__all__ = [
+    "Prepared",
+    "draw_samples",
+    "fp32_runner",
+    "prepare_graph",
+    "prove_batch",
+    "samples_digest",
+]
 
 # One seed for all samples: the same model gets the same islands on every machine.
 _SEED = 20
@@ -40,23 +47,23 @@ class Prepared:
 
     Attributes:
         graph: clean, in FP32, with a symbolic batch unless the batch is fixed at 1.
+        original: the same before its batch was made symbolic.
         batches: the sizes that it can be built for.
         notes: what the user should know.
     """
 
     graph: Graph
+    original: Graph
     batches: tuple[int, ...]
     notes: tuple[str, ...] = ()
 
+    def single(self, reason: str) -> Prepared:
+        """The same for batches of 1 only."""
+        note = f"built for batches of 1 only: {reason}"
+        return replace(self, graph=self.original, batches=(1,), notes=(*self.notes, note))
 
-def prepare_graph(
-    recipe: ModelRecipe,
-    api: TrtApi,
-    *,
-    explicit_batches: bool,
-    cores: int,
-    tell: Callable[[str], None],
-) -> Prepared:
+
+def prepare_graph(recipe: ModelRecipe, api: TrtApi, *, explicit_batches: bool) -> Prepared:
     """Read a model and make its batch symbolic where the net allows it.
 
     Args:
@@ -64,8 +71,6 @@ def prepare_graph(
         api: that will read the graph.
         explicit_batches: the user named the batch sizes: a net that cannot have them is an error,
             and not built for batches of 1 instead.
-        cores: for runs on the CPU.
-        tell: is called when a phase begins.
 
     Raises:
         InputMissingError: there is no such file.
@@ -78,20 +83,28 @@ def prepare_graph(
     graph = set_shapes(clean(graph), recipe.shapes, unbatched=recipe.unbatched)
     check_dimensions(graph, unbatched=recipe.unbatched)
     check_opset(graph, api.max_opset, api.name)
+    prepared = Prepared(graph=graph, original=graph, batches=recipe.batches)
     if recipe.batches == (1,) and all(-1 not in info.shape for info in inputs_of(graph)):
-        return Prepared(graph=graph, batches=recipe.batches)
+        return prepared
     try:
-        tell("comparing a batch with its rows")
-        freed = free_batch(graph, unbatched=recipe.unbatched)
-        with _LastNet(cores, recipe.name) as last:
-            feeds = draw_samples(recipe, freed, _PROOF_ROWS)
-            prove_rows(freed, last.run, feeds=feeds, original=graph)
+        return replace(prepared, graph=free_batch(graph, unbatched=recipe.unbatched))
     except ModelError as error:
         if explicit_batches:
             raise
-        note = f"built for batches of 1 only: {error.message}"
-        return Prepared(graph=graph, batches=(1,), notes=(note,))
-    return Prepared(graph=freed, batches=recipe.batches)
+        return prepared.single(error.message)
+
+
+def prove_batch(prepared: Prepared, recipe: ModelRecipe, cores: int) -> None:
+    """Compare a batch with its rows, each through the net as it was.
+
+    Raises:
+        ModelError: they differ; the message names the node.
+    """
+    if prepared.graph is prepared.original:
+        return
+    with _LastNet(cores, recipe.name) as last:
+        feeds = draw_samples(recipe, prepared.graph, _PROOF_ROWS)
+        prove_rows(prepared.graph, last.run, feeds=feeds, original=prepared.original)
 
 
 class _LastNet:

@@ -194,9 +194,7 @@ def _run(entry: Entry, manifest: Manifest, api: TrtApi, device: Device) -> Verif
             recipe = ModelRecipe(name=key.model, batches=key.batches, precision="fp32")
             graph = None
             if key.model in names():
-                prepared = prepare_graph(
-                    recipe, api, explicit_batches=False, cores=cores, tell=lambda _: None
-                )
+                prepared = prepare_graph(recipe, api, explicit_batches=False)
                 if fingerprint(prepared.graph) == key.onnx_sha256:
                     graph, checked = prepared.graph, "fp32"
             if graph is not None:
