@@ -26,7 +26,7 @@ opt_level = 0
 workspace_gb = 2
 
 [gate]
-relative_l2 = 0.05
+relative_l2 = 0.04
 psnr_db = 30
 
 [models.plain]
@@ -40,6 +40,7 @@ opt_level = 5
 workspace_gb = 0.5
 keep_fp32 = ["Conv_1", "Exp_2"]
 half_io = true
+samples = "own.npz"
 unbatched = ["weight"]
 tactics = ["JIT_CONVOLUTIONS"]
 
@@ -71,13 +72,13 @@ def test_everything_is_read(tmp_path: Path):
     assert recipe.name == "mine"
     assert plain == ModelRecipe(
         name="plain", precision="fp32", batches=(2, 4), profiles="range", opt_level=0,
-        workspace_gb=2.0, gate=GateLimits(relative_l2=0.05, psnr_db=30.0),
+        workspace_gb=2.0, gate=GateLimits(relative_l2=0.04, psnr_db=30.0),
     )  # fmt: skip
     assert own == ModelRecipe(
         name="own", file=tmp_path / "nets" / "own.onnx", batches=(1,), opt_level=5,
         workspace_gb=0.5, keep_fp32=("Conv_1", "Exp_2"), half_io=True, unbatched=("weight",),
         tactics=("JIT_CONVOLUTIONS",), shapes={"input": (3, 640, 640)},
-        ranges={"source": (-3.0, 3.5)}, gate=GateLimits(relative_l2=0.1, psnr_db=30.0, row=0.5),
+        ranges={"source": (-3.0, 3.5)}, samples=tmp_path / "own.npz", gate=GateLimits(relative_l2=0.1, psnr_db=30.0, row=0.5),
     )  # fmt: skip
     assert isinstance(plain.workspace_gb, float)
     assert isinstance(own.ranges["source"][0], float)
@@ -91,7 +92,7 @@ def test_a_model_without_a_word_has_the_defaults(tmp_path: Path):
     (model,) = load_recipe(write(tmp_path, "[models.x]")).models
     assert model == ModelRecipe(name="x")
     assert (model.file, model.precision, model.batches) == (None, "fp16", (1, 4, 8, 16))
-    assert model.gate == GateLimits(relative_l2=0.02, psnr_db=40.0, row=0.01)
+    assert model.gate == GateLimits(relative_l2=0.05, psnr_db=35.0, row=0.02)
 
 
 def test_a_file_may_be_absolute(tmp_path: Path):

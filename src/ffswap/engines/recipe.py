@@ -40,6 +40,7 @@ _ALLOWED = {
     "tactics": 'a list of different names, such as ["JIT_CONVOLUTIONS"]',
     "shapes": "for each input a list of whole numbers, 1 or more, without the batch, such as "
     "input = [3, 640, 640]",
+    "samples": "the name of a NumPy archive, ending in .npz, beside the recipe or absolute",
     "ranges": "for each input its lowest and its highest value, such as source = [-3.0, 3.0]",
     "relative_l2": "more than 0, at most 1",
     "psnr_db": "0 to 200 (decibels)",
@@ -50,7 +51,7 @@ _ALLOWED = {
 _GATE = ("relative_l2", "psnr_db", "row")
 _SET = ("precision", "batches", "profiles", "opt_level", "workspace_gb")
 _MODEL = (
-    "file", *_SET, "keep_fp32", "half_io", "unbatched", "tactics", "shapes", "ranges", "gate",
+    "file", *_SET, "keep_fp32", "half_io", "unbatched", "tactics", "shapes", "ranges", "samples", "gate",
 )  # fmt: skip
 
 
@@ -73,6 +74,7 @@ class ModelRecipe:
         tactics: names of TensorRT's sources of tactics that may be used; none: its own choice.
         shapes: of a row of an input whose dimensions are free, by name, without the batch.
         ranges: lowest and highest value of an input, by name, for samples that are drawn.
+        samples: a NumPy archive with rows for every input, by name, to use in place of drawn ones.
         gate: how far results may be from the net's own.
 
     Raises:
@@ -92,6 +94,7 @@ class ModelRecipe:
     tactics: tuple[str, ...] = ()
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    samples: Path | None = None
     gate: GateLimits = field(default_factory=GateLimits)
 
     def __post_init__(self) -> None:
@@ -102,6 +105,7 @@ class ModelRecipe:
         checks = {
             "name": bool(self.name),
             "file": self.file is None or self.file.suffix.lower() == ".onnx",
+            "samples": self.samples is None or self.samples.suffix.lower() == ".npz",
             "precision": self.precision in get_args(Precision),
             "batches": len(batches) > 0 and ascending and within,
             "profiles": self.profiles in get_args(Profiles),
@@ -199,6 +203,7 @@ _CONVERT: dict[str, Callable[[object], Any]] = {
     "tactics": _list(_text),
     "shapes": _by_input(_list(_whole)),
     "ranges": _by_input(_pair),
+    "samples": _text,
     "relative_l2": _number,
     "psnr_db": _number,
     "row": _number,
@@ -268,8 +273,7 @@ def _model(
     table = _table(models, name, place)
     gate = _values(_table(table, "gate", gate_place), _GATE, gate_place)
     own = _values(table, _MODEL, place)
-    if "file" in own:
-        own["file"] = file.parent / own["file"]
+    own.update({key: file.parent / own[key] for key in ("file", "samples") if key in own})
     with _said_of(gate_place):
         whole_gate = GateLimits(**{**limits, **gate})
     with _said_of(place):

@@ -34,6 +34,7 @@ from ._store_files import (
     PLAN,
     UnusableError,
     check_plan,
+    file_sha256,
     make_folder,
     named,
     read_manifest,
@@ -42,7 +43,7 @@ from ._store_files import (
 from .key import EngineKey, safe_name
 from .manifest import Manifest
 
-__all__ = ["EngineStore", "Entry", "Found", "Miss", "Removed"]
+__all__ = ["EngineStore", "Entry", "Found", "Miss", "Removed", "file_sha256"]
 
 _POLL_S = 0.1  # how soon a wait for a lock notices that it is free, or that the caller gave up
 _ABANDONED_S = 24 * 3600.0  # no build takes a day; one that does holds its lock

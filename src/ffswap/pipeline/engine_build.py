@@ -14,14 +14,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from .._version import __version__
-from ..engines._store_files import file_sha256
 from ..engines.build import BuildEvent, BuildJob, BuildResult, build_plan
 from ..engines.gate import Arrays, check_limits
 from ..engines.key import EngineKey, GpuTarget
 from ..engines.manifest import GateFigures, Island, Manifest
 from ..engines.precision import Mixed, to_mixed_fp16
 from ..engines.recipe import ModelRecipe
-from ..engines.store import EngineStore, Found, Miss
+from ..engines.store import EngineStore, Found, Miss, file_sha256
 from ..engines.trt_api import TrtApi
 from ..errors import CancelledError, ModelError, QualityError
 from ..gpu import Device

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -18,8 +19,10 @@ from ..engines import OrtCpuSession
 from ..engines.gate import Arrays, Runner
 from ..engines.key import DRAWN
 from ..engines.recipe import ModelRecipe
+from ..engines.store import file_sha256
 from ..engines.trt_api import TrtApi
 from ..errors import ModelError
+from ..files import check_input
 from ..models import embedded_bytes, get
 from ..models.batch import drawn_feeds, free_batch, prove_rows
 from ..models.cleaning import clean
@@ -39,6 +42,7 @@ __all__ = [
 _SEED = 20
 # Rows of the proof that a batch is its rows: the least that tells a mean from a neighbour.
 _PROOF_ROWS = 3
+_SAMPLES = "a NumPy archive (.npz) with rows for every input"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,12 +150,55 @@ def _ranges(recipe: ModelRecipe) -> Mapping[str, tuple[float, float]]:
 
 
 def draw_samples(recipe: ModelRecipe, graph: Graph, rows: int) -> dict[str, NDArray[Any]]:
-    """Rows of noise in the range of each input; the same on every machine."""
-    return drawn_feeds(graph, rows, _SEED, ranges=_ranges(recipe))
+    """Rows for every input: the recipe's own, or noise that is the same on every machine.
+
+    Args:
+        recipe: of the model.
+        graph: the prepared net.
+        rows: of inputs with a batch; fewer of the recipe's own are repeated.
+
+    Raises:
+        InputMissingError: there is no such archive.
+        ModelError: it is no archive of NumPy, or does not fit the net.
+    """
+    if recipe.samples is None:
+        return drawn_feeds(graph, rows, _SEED, ranges=_ranges(recipe))
+    given = _read_samples(recipe.samples)
+    samples = {}
+    for info in inputs_of(graph):
+        array = given.get(info.name)
+        want = (-1, *info.shape[1:]) if info.batched else info.shape
+        fits = array is not None and len(array.shape) == len(want) and len(array) > 0
+        if (
+            array is None
+            or not fits
+            or any(w not in (-1, g) for w, g in zip(want, array.shape, strict=True))
+        ):
+            found = "nothing" if array is None else f"{array.dtype} {array.shape}"
+            raise ModelError(
+                f"the samples hold {found} for the input {info}; allowed: rows of that shape",
+                file=recipe.samples,
+            )
+        repeats = -(-rows // len(array)) if info.batched else 1
+        tiled = np.concatenate([array] * repeats)
+        samples[info.name] = tiled[:rows].astype(info.dtype) if info.batched else array
+    return samples
+
+
+def _read_samples(path: Path) -> dict[str, NDArray[Any]]:
+    check_input(path, _SAMPLES, ModelError)
+    try:
+        with np.load(path) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise ModelError(f"is no NumPy archive of arrays ({error})", file=path) from error
 
 
 def samples_digest(recipe: ModelRecipe) -> str:
     """What decides the samples, and so which nodes stay in FP32."""
+    if recipe.samples is not None:
+        path = check_input(recipe.samples, _SAMPLES, ModelError)
+        return f"given:{file_sha256(path)[:16]}"
     text = json.dumps(sorted(_ranges(recipe).items()))
     return f"{DRAWN}:{_SEED}:{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
