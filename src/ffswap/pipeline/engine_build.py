@@ -29,6 +29,7 @@ from ..models.graph import inputs_of
 from ..models.onnx_files import fingerprint, save_onnx
 from .engine_check import compare, open_engine
 from .engine_graph import (
+    PROOF_ROWS,
     Prepared,
     draw_samples,
     prepare_graph,
@@ -165,9 +166,10 @@ class ModelBuild:
                 return self._report("there", found.plan, found.manifest, prepared.notes)
             if isinstance(found, Miss) and not found.absent:
                 self._notes.append(found.reason)
+            self._tell("comparing a batch with its rows")
+            rows = draw_samples(self._recipe, prepared.graph, PROOF_ROWS)
             try:
-                self._tell("comparing a batch with its rows")
-                prove_batch(prepared, self._recipe, self._cores)
+                prove_batch(prepared, rows, self._cores, self._recipe.name)
             except ModelError as error:
                 if not single:
                     raise
@@ -204,7 +206,7 @@ class ModelBuild:
             gpus=place.gpus,
             driver_major=None if place.device is None else place.device.info.driver[0],
             platform=platform_name(),
-            onnx_sha256=fingerprint(prepared.graph),
+            onnx_sha256=fingerprint(prepared.original),
             inputs=tuple(
                 (info.name, str(info.dtype), info.shape) for info in inputs_of(prepared.graph)
             ),

@@ -88,9 +88,8 @@ def compare(
 
 
 def fixed(key: EngineKey) -> frozenset[str]:
-    """Inputs that are one value for all rows, of a net that has a batch."""
-    single = {name for name, _, shape in key.inputs if shape[:1] != (-1,)}
-    return frozenset(single if len(single) < len(key.inputs) else ())
+    """Inputs that are not rows of a batch: one value for all rows, or all of a net for one row."""
+    return frozenset(name for name, _, shape in key.inputs if shape[:1] != (-1,))
 
 
 def noise_for(key: EngineKey, session: TrtSession) -> Arrays:

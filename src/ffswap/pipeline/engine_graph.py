@@ -6,6 +6,7 @@ import hashlib
 import json
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -21,15 +22,16 @@ from ..engines.key import DRAWN
 from ..engines.recipe import ModelRecipe
 from ..engines.store import file_sha256
 from ..engines.trt_api import TrtApi
-from ..errors import ModelError
+from ..errors import EngineError, ModelError
 from ..files import check_input
 from ..models import embedded_bytes, get
 from ..models.batch import drawn_feeds, free_batch, prove_rows
 from ..models.cleaning import clean
-from ..models.graph import check_dimensions, check_opset, inputs_of, set_shapes
+from ..models.graph import check_dimensions, check_opset, custom_operators, inputs_of, set_shapes
 from ..models.onnx_files import Graph, load_onnx, parse_onnx, save_onnx
 
 __all__ = [
+    "PROOF_ROWS",
     "Prepared",
     "draw_samples",
     "fp32_runner",
@@ -41,7 +43,9 @@ __all__ = [
 # One seed for all samples: the same model gets the same islands on every machine.
 _SEED = 20
 # Rows of the proof that a batch is its rows: the least that tells a mean from a neighbour.
-_PROOF_ROWS = 3
+PROOF_ROWS = 3
+# Operators of ONNX Runtime's own are in this domain, or in one whose name begins like it.
+_RUNTIME_DOMAIN = "com.microsoft."
 _SAMPLES = "a NumPy archive (.npz) with rows for every input"
 
 
@@ -50,8 +54,8 @@ class Prepared:
     """A net that is ready to be converted and built.
 
     Attributes:
-        graph: clean, in FP32, with a symbolic batch unless the batch is fixed at 1.
-        original: the same before its batch was made symbolic.
+        graph: clean, in FP32, with a symbolic batch, or one of 1 if it is built for that alone.
+        original: the same with the batch of its file.
         batches: the sizes that it can be built for.
         notes: what the user should know.
     """
@@ -64,7 +68,8 @@ class Prepared:
     def single(self, reason: str) -> Prepared:
         """The same for batches of 1 only."""
         note = f"built for batches of 1 only: {reason}"
-        return replace(self, graph=self.original, batches=(1,), notes=(*self.notes, note))
+        graph = _one_row(self.original)
+        return replace(self, graph=graph, batches=(1,), notes=(*self.notes, note))
 
 
 def prepare_graph(recipe: ModelRecipe, api: TrtApi, *, explicit_batches: bool) -> Prepared:
@@ -79,17 +84,20 @@ def prepare_graph(recipe: ModelRecipe, api: TrtApi, *, explicit_batches: bool) -
     Raises:
         InputMissingError: there is no such file.
         ModelError: it is not ONNX, or cannot be used as asked.
+        EngineError: it has operators that nobody knows.
     """
     if recipe.file is None:
         graph = parse_onnx(embedded_bytes(get(recipe.name)), recipe.name)
     else:
         graph = load_onnx(recipe.file)
     graph = set_shapes(clean(graph), recipe.shapes, unbatched=recipe.unbatched)
+    _check_operators(graph)
     check_dimensions(graph, unbatched=recipe.unbatched)
     check_opset(graph, api.max_opset, api.name)
+    _check_names(recipe, graph)
+    if recipe.batches == (1,):  # also of nets that mix their rows
+        return Prepared(graph=_one_row(graph), original=graph, batches=(1,))
     prepared = Prepared(graph=graph, original=graph, batches=recipe.batches)
-    if recipe.batches == (1,) and all(-1 not in info.shape for info in inputs_of(graph)):
-        return prepared
     try:
         return replace(prepared, graph=free_batch(graph, unbatched=recipe.unbatched))
     except ModelError as error:
@@ -98,16 +106,52 @@ def prepare_graph(recipe: ModelRecipe, api: TrtApi, *, explicit_batches: bool) -
         return prepared.single(error.message)
 
 
-def prove_batch(prepared: Prepared, recipe: ModelRecipe, cores: int) -> None:
+def _one_row(graph: Graph) -> Graph:
+    """The net for batches of 1 only; free dimensions other than the batch were refused before."""
+    free = [info for info in inputs_of(graph) if -1 in info.shape]
+    whole = {info.name: tuple(1 if dim < 0 else dim for dim in info.shape) for info in free}
+    return set_shapes(graph, whole, unbatched=whole)
+
+
+def _check_operators(graph: Graph) -> None:
+    """Refuse operators of domains that ONNX Runtime does not know: engines are compared with it."""
+    foreign = [name for name in custom_operators(graph) if not name.startswith(_RUNTIME_DOMAIN)]
+    if not foreign:
+        return
+    kinds = ((node.name, f"{node.domain}.{node.op_type}") for node in graph.graph.node)
+    nodes = [f"node {name} ({kind})" for name, kind in kinds if kind in foreign]
+    raise EngineError(
+        f"nothing here can run {', '.join(nodes or foreign)}: no such operators",
+        hint="export the net with operators of the ONNX standard",
+    )
+
+
+def _check_names(recipe: ModelRecipe, graph: Graph) -> None:
+    """Refuse what a recipe says of inputs that the net does not have."""
+    there = [info.name for info in inputs_of(graph)]
+    for key, names in (("ranges", recipe.ranges), ("unbatched", recipe.unbatched)):
+        if unknown := [name for name in names if name not in there]:
+            raise ModelError(
+                f"{key} names {', '.join(unknown)}; the inputs of {recipe.name} are: "
+                f"{', '.join(there)}"
+            )
+
+
+def prove_batch(prepared: Prepared, feeds: Arrays, cores: int, name: str) -> None:
     """Compare a batch with its rows, each through the net as it was.
+
+    Args:
+        prepared: the net.
+        feeds: `PROOF_ROWS` rows for every input.
+        cores: for the net on the CPU.
+        name: of the net, for messages.
 
     Raises:
         ModelError: they differ; the message names the node.
     """
-    if prepared.graph is prepared.original:
+    if prepared.batches == (1,):
         return
-    with _LastNet(cores, recipe.name) as last:
-        feeds = draw_samples(recipe, prepared.graph, _PROOF_ROWS)
+    with _LastNet(cores, name) as last:
         prove_rows(prepared.graph, last.run, feeds=feeds, original=prepared.original)
 
 
@@ -167,8 +211,15 @@ def draw_samples(recipe: ModelRecipe, graph: Graph, rows: int) -> dict[str, NDAr
     samples = {}
     for info in inputs_of(graph):
         array = given.get(info.name)
-        want = (-1, *info.shape[1:]) if info.batched else info.shape
-        fits = array is not None and len(array.shape) == len(want) and len(array) > 0
+        # A batch that is fixed at 1 is a batch: of more rows it takes the first.
+        in_rows = info.batched or (info.shape[:1] == (1,) and info.name not in recipe.unbatched)
+        want = (-1, *info.shape[1:]) if in_rows else info.shape
+        fits = (
+            array is not None
+            and array.dtype.kind in "fiub"
+            and len(array.shape) == len(want)
+            and array.size > 0
+        )
         if (
             array is None
             or not fits
@@ -179,19 +230,23 @@ def draw_samples(recipe: ModelRecipe, graph: Graph, rows: int) -> dict[str, NDAr
                 f"the samples hold {found} for the input {info}; allowed: rows of that shape",
                 file=recipe.samples,
             )
-        repeats = -(-rows // len(array)) if info.batched else 1
-        tiled = np.concatenate([array] * repeats)
-        samples[info.name] = tiled[:rows].astype(info.dtype) if info.batched else array
+        if in_rows:
+            count = rows if info.batched else 1
+            array = np.concatenate([array] * -(-count // len(array)))[:count]
+        samples[info.name] = array.astype(info.dtype)
     return samples
 
 
 def _read_samples(path: Path) -> dict[str, NDArray[Any]]:
     check_input(path, _SAMPLES, ModelError)
     try:
-        with np.load(path) as archive:
-            return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        with path.open("rb") as file:
+            archive = np.load(file)
+            if not isinstance(archive, np.ndarray):
+                return {name: np.asarray(archive[name]) for name in archive.files}
+    except (OSError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         raise ModelError(f"is no NumPy archive of arrays ({error})", file=path) from error
+    raise ModelError(f"is a single array; allowed: {_SAMPLES}", file=path)
 
 
 def samples_digest(recipe: ModelRecipe) -> str:

@@ -195,7 +195,7 @@ def _run(entry: Entry, manifest: Manifest, api: TrtApi, device: Device) -> Verif
             graph = None
             if key.model in names():
                 prepared = prepare_graph(recipe, api, explicit_batches=False)
-                if fingerprint(prepared.graph) == key.onnx_sha256:
+                if fingerprint(prepared.original) == key.onnx_sha256:
                     graph, checked = prepared.graph, "fp32"
             if graph is not None:
                 samples = draw_samples(recipe, graph, key.batches[-1])

@@ -155,6 +155,13 @@ def select_models(models: Sequence[str], recipe: Recipe) -> list[ModelRecipe]:
     """
     known = {one.name: one for one in recipe.models}
     if not models:
+        for one in recipe.models:
+            if one.file is None and one.name not in names():
+                raise OptionError(
+                    f"the recipe {recipe.name} has a model {one.name!r} without a file; without "
+                    f"one are allowed: {', '.join(names())}",
+                    hint=f'name its file there: [models.{one.name}] file = "NAME.onnx"',
+                )
         return list(recipe.models)
     chosen = []
     for model in models:
