@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ffswap.cli.folders import ENGINE_DIR_VARIABLE
+from ffswap.engines.trt_api import load_api
 from tests.cli.engine_commands import failed
 from tests.cli.test_cli_program import HEAVY, python
 from tests.engines.build_nets import conv_net
@@ -187,7 +189,9 @@ class TestPrune:
         assert would.stdout == ended.stdout.replace("removed", "would remove")
         assert [name[:4] for name in files(store)] == ["beta", "beta"]
 
-    def test_stale_ones_go_when_asked_for(self, engines, store):
+    def test_stale_ones_go_when_asked_for(self, engines, store, monkeypatch):
+        newer = replace(load_api("tensorrt_rtx"), version="99.0")
+        monkeypatch.setattr("ffswap.pipeline.engine_shelf.load_api", lambda _: newer)
         ended = engines("prune", "--stale", "--json")
         assert (ended.exit_code, ended.stderr) == (0, "")
         value = json.loads(ended.stdout)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ffswap.engines.key import EngineKey, GpuTarget
-from ffswap.engines.manifest import GateFigures, Island, Manifest, OutputFigures
+from ffswap.engines.manifest import GateFigures, GateLimits, Island, Manifest, OutputFigures
 from ffswap.engines.store import EngineStore, Found
 
 H100 = GpuTarget(name="NVIDIA H100 80GB HBM3", capability="9.0")
@@ -36,7 +36,6 @@ def key(**changes: Any) -> EngineKey:
         "precision": "fp16",
         "half_io": False,
         "islands": ("Conv_10",),
-        "constrained": (),
         "opt_level": 1,
         "workspace_bytes": 4 << 30,
         "flags": ("FP16",),
@@ -58,6 +57,8 @@ def manifest(of: EngineKey, plan: bytes = PLAN, **changes: Any) -> Manifest:
         "source": "inswapper_128.onnx",
         "licence": None,
         "islands": (Island(node="Norm_3", operator="ReduceMean", reason="overflow", value=7e4),),
+        "constrained": (),
+        "limits": GateLimits(),
         "gate": GateFigures(
             where="engine", samples=4, outputs=(figures,), repeatable=True, passed=True
         ),

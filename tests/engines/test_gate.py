@@ -64,7 +64,7 @@ def test_the_worst_sample_counts_not_the_mean():
 
     figures = gate(one_bad_row)
     assert figures.outputs[1].relative_l2 == pytest.approx(0.02, rel=1e-3)
-    message = re.escape("the engine of net is not good enough and was not installed: vector")
+    message = re.escape("the engine of net is not good enough: vector")
     with pytest.raises(QualityError, match=message) as caught:
         check_limits(figures, LIMITS, "net")
     assert "0.02" in caught.value.message

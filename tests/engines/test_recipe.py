@@ -229,7 +229,8 @@ def test_the_default_recipe_is_all_nets_of_the_catalogue():
     assert sorted(one.name for one in recipe.models) == names()
     assert all(one.file is None for one in recipe.models)
     assert {one.precision for one in recipe.models} == {"fp16"}
-    assert {one.gate for one in recipe.models} == {GateLimits()}
+    # Coordinates may be less far off than the pictures that the defaults are for.
+    assert all(one.gate.relative_l2 < GateLimits().relative_l2 for one in recipe.models)
 
 
 @pytest.mark.parametrize("name", ["inswapper", "yolo_face"])

@@ -75,7 +75,8 @@ def test_the_folder_is_made_with_its_parents(tmp_path: Path):
     store = EngineStore(tmp_path / "a" / "b")
     store.check_writable()
     assert list(store.folder.iterdir()) == []
-    assert store.timing_cache == store.folder / "timing.cache"
+    name = "timing-tensorrt-8.6.0-NVIDIA_H100_80GB_HBM3.cache"
+    assert store.timing_cache(key()) == store.folder / name
 
 
 def test_temporary_names_differ_and_are_free(store: EngineStore):
@@ -586,7 +587,7 @@ def litter(store: EngineStore) -> tuple[set[str], set[str]]:
         age(store.folder / ".inswapper.76543210.part.json", DAY_S / 2).name,
     }  # fmt: skip
     for name in (
-        "default.toml", "README.md", ".gitignore", "timing.cache", "net.onnx", "notes.json",
+        "default.toml", "README.md", ".gitignore", "timing-tensorrt-8.6.0-x.cache", "net.onnx", "notes.json",
         "mine.plan", ".video.01234567.part.mp4", ".mine.part", "x-fp16-0123.json",
     ):  # fmt: skip
         staying.add(age(store.folder / name, 9 * DAY_S).name)

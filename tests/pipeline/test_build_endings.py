@@ -57,9 +57,7 @@ class TestGate:
         recipe = write_conv_recipe(tmp_path, "batches = [1, 2]", f"gate = {{{limit}}}")
         with pytest.raises(QualityError, match=said) as caught:
             build(store, recipe=recipe)
-        assert "the engine of conv is not good enough and was not installed: y " in str(
-            caught.value
-        )
+        assert "the engine of conv is not good enough: y " in str(caught.value)
         assert "keep_fp32" in str(caught.value.hint)
         assert files(store) == []
 
@@ -72,6 +70,9 @@ class TestGate:
             build(store, recipe=strict, force=True)
         assert files(store) == sorted([f"{before.manifest.key.stem}.json", before.manifest.plan])
         assert Path(before.plan).read_bytes() == content
+        with pytest.raises(QualityError, match="allowed 1e-09"):
+            build(store, recipe=strict)  # nor is it used where it is asked for with these limits
+        recipe = write_conv_recipe(tmp_path, "batches = [1]")
         assert build(store, recipe=recipe).status == "there"
 
     def test_a_net_that_is_broken_itself_is_told_from_a_broken_engine(self, tmp_path, store):

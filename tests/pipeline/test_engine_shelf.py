@@ -14,8 +14,9 @@ from ffswap.engines.key import GpuTarget
 from ffswap.engines.manifest import Manifest
 from ffswap.engines.store import EngineStore
 from ffswap.engines.trt_api import load_api
-from ffswap.errors import DeviceError, OptionError, OutputWriteError
+from ffswap.errors import DeviceError, EngineError, OptionError, OutputWriteError
 from ffswap.gpu import Device
+from ffswap.pipeline import engine_shelf
 from ffswap.pipeline.engine_build import platform_name
 from ffswap.pipeline.engine_shelf import Here, list_engines, prune_engines, verify_engines
 from tests.engines.build_nets import conv_net
@@ -46,6 +47,11 @@ def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
         raise DeviceError(f"there is no GPU {index}")
 
     monkeypatch.setattr("ffswap.pipeline.engine_shelf.Device", refuse)
+
+
+def newer(product):
+    """The TensorRT that is here, in a version that comes after it."""
+    return replace(load_api(product), version="99.0")
 
 
 def plan_of(store: Path, model: str) -> Path:
@@ -198,11 +204,26 @@ class TestPrune:
         assert all(one.size_bytes > 0 for one in removed)
 
     @pytest.mark.parametrize("dry_run", [True, False])
-    def test_engines_for_another_machine_go_when_asked_for(self, store, dry_run):
+    def test_engines_of_another_tensorrt_go_when_asked_for(self, store, dry_run, monkeypatch):
         before = files(store)
+        monkeypatch.setattr(engine_shelf, "load_api", newer)
         removed = prune_engines(store, stale=True, dry_run=dry_run)
         assert sorted(one.path.name for one in removed) == before
         assert files(store) == (before if dry_run else [])
+
+    def test_engines_of_this_tensorrt_stay_wherever_they_are_for(self, store):
+        before = files(store)
+        assert prune_engines(store, stale=True, dry_run=False) == ()
+        assert files(store) == before
+
+    def test_engines_stay_while_tensorrt_cannot_be_asked(self, store, monkeypatch):
+        def broken(product):
+            raise EngineError(f"{product} is installed but cannot be loaded")
+
+        monkeypatch.setattr(engine_shelf, "load_api", broken)
+        before = files(store)
+        assert prune_engines(store, stale=True, dry_run=False) == ()
+        assert files(store) == before
 
     def test_what_builds_left_goes_after_a_day(self, store):
         key, whole = key_of(store, "alpha"), files(store)
@@ -215,10 +236,11 @@ class TestPrune:
         assert (removed.path, removed.reason) == (old, "left by a build that did not finish")
         assert files(store) == sorted([*whole, young.name])
 
-    def test_files_of_others_stay(self, store):
+    def test_files_of_others_stay(self, store, monkeypatch):
         (store / "alpha.onnx").write_text("mine")
         (store / "notes.json").write_text("{")
         (store / "old.plan").write_text("mine")
+        monkeypatch.setattr(engine_shelf, "load_api", newer)
         prune_engines(store, stale=True, dry_run=False)
         assert files(store) == ["alpha.onnx", "notes.json", "old.plan"]
 

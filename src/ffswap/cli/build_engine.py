@@ -192,7 +192,7 @@ def _tell(report: BuildReport) -> None:
         note(
             "warning",
             f"built ahead of time for {gpus}: no engine was run; its graph was compared with FP32, "
-            "and `ffswap engines verify` compares the engine itself on such a GPU",
+            "and `ffswap engines verify` runs the engine itself on such a GPU",
         )
 
 

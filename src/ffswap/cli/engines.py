@@ -75,7 +75,8 @@ def verify_command(
 @app.command("prune")
 def prune_command(
     stale: Annotated[
-        bool, typer.Option("--stale", help="also engines that this machine cannot use")
+        bool,
+        typer.Option("--stale", help="also engines that another version of TensorRT built"),
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="only say what would go")] = False,
     engine_dir: EngineDir = None,

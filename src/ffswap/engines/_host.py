@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -96,11 +97,15 @@ class HostRunner:
 
     def _bind(self, bucket: int) -> tuple[Binding, dict[str, DeviceArray]]:
         specs = {**self._session.inputs, **self._session.outputs}
-        buffers = {
-            name: self._device.empty(spec.with_batch(bucket), spec.dtype)
-            for name, spec in specs.items()
-        }
-        self._bound[bucket] = self._session.bind(bucket, buffers), buffers
+        if not self._session.buckets:
+            self.close()  # any batch is possible: the buffers of one are enough
+        with ExitStack() as stack:
+            buffers = {}
+            for name, spec in specs.items():
+                buffers[name] = self._device.empty(spec.with_batch(bucket), spec.dtype)
+                stack.callback(buffers[name].close)
+            self._bound[bucket] = self._session.bind(bucket, buffers), buffers
+            stack.pop_all()
         return self._bound[bucket]
 
     def close(self) -> None:

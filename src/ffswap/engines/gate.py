@@ -59,7 +59,10 @@ def measure(
             answers.append({name: _rows(array, repeats)[:1] for name, array in outputs.items()})
         return {name: np.concatenate([one[name] for one in answers]) for name in answers[0]}
 
-    single = alone(candidate, max(batches), batches[0])
+    count = min(
+        REFERENCE_ROWS, *(len(a) for n, a in samples.items() if n not in unbatched), 1 << 30
+    )
+    single = alone(candidate, max(batches[-1], count), batches[0])
     errors = dict.fromkeys(single, 0.0)
     for batch in batches:
         outputs = candidate(feeds(slice(batch)))
@@ -67,14 +70,13 @@ def measure(
         for name, array in outputs.items():
             pairs = zip(_rows(array, batch), single[name], strict=False)
             errors[name] = max([errors[name], *(_relative(got, want) for got, want in pairs)])
-    rows = min(REFERENCE_ROWS, max(batches))
-    wanted = alone(reference, rows, 1)
+    wanted = alone(reference, count, 1)
     repeated = candidate(feeds(slice(batches[-1])))
     return GateFigures(
         where=where,
-        samples=rows,
+        samples=count,
         outputs=tuple(
-            _figures(name, single[name][:rows], wanted[name], errors[name]) for name in single
+            _figures(name, single[name][:count], wanted[name], errors[name]) for name in single
         ),
         repeatable=all(np.array_equal(repeated[name], outputs[name]) for name in outputs),
         passed=False,
@@ -108,7 +110,7 @@ def check_limits(figures: GateFigures, limits: GateLimits, model: str) -> GateFi
         broken.append("the same input gives different outputs")
     if broken:
         raise QualityError(
-            f"the engine of {model} is not good enough and was not installed: {'; '.join(broken)}",
+            f"the engine of {model} is not good enough: {'; '.join(broken)}",
             hint="build it with --fp32, hold nodes in FP32 in a recipe (keep_fp32), or set other "
             "limits there ([models.NAME.gate])",
         )

@@ -94,7 +94,6 @@ class EngineKey:
         precision: ``fp16`` or ``fp32``.
         half_io: inputs and outputs are float16, too.
         islands: names of nodes that the recipe keeps in FP32.
-        constrained: names of layers that are held to a type in the build.
         samples: digest of the sample inputs that islands were chosen with, or ``drawn``.
         opt_level: 0 to 5, or None for the product's own choice.
         workspace_bytes: device memory for trying kernels, or None for all.
@@ -115,7 +114,6 @@ class EngineKey:
     precision: str
     half_io: bool
     islands: tuple[str, ...] = ()
-    constrained: tuple[str, ...] = ()
     samples: str = DRAWN
     opt_level: int | None = None
     workspace_bytes: int | None = None
@@ -232,7 +230,6 @@ _SENTENCES: dict[str, Callable[[EngineKey, EngineKey], str]] = {
     "profiles": _asked("profiles", lambda key: key.profiles),
     "half_io": _asked("inputs and outputs in", lambda key: "FP16" if key.half_io else "FP32"),
     "islands": _asked("kept in FP32:", lambda key: _names(key.islands)),
-    "constrained": _asked("layers held to a type:", lambda key: _names(key.constrained)),
     "samples": lambda _built, _here: "its FP32 nodes were chosen with other samples",
     "opt_level": _asked(
         "optimisation level", lambda key: "default" if key.opt_level is None else key.opt_level

@@ -137,7 +137,9 @@ class Manifest:
         source: name of the ONNX file, without its folder.
         licence: of the model, if it is known.
         islands: nodes that were kept in FP32.
+        constrained: layers that the build had to hold in FP32, where types are weak.
         gate: what was measured; None: the engine was not checked.
+        limits: that the gate set.
         warnings: of the build.
     """
 
@@ -150,7 +152,9 @@ class Manifest:
     source: str
     licence: str | None
     islands: tuple[Island, ...]
+    constrained: tuple[str, ...]
     gate: GateFigures | None
+    limits: GateLimits
     warnings: tuple[str, ...]
 
     def __post_init__(self) -> None:

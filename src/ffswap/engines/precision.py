@@ -18,6 +18,9 @@ from ._range import peaks
 
 __all__ = ["Island", "Mixed", "to_mixed_fp16"]
 
+CONVERTER = 1
+"""Goes up whenever the same net could be converted otherwise: engines of before are built again."""
+
 # Before opset 6 a Cast names its type by a text.
 _OLDEST_OPSET = 6
 # A protobuf ends at 2 GiB, and the checker takes a model as one.

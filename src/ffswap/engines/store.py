@@ -112,10 +112,10 @@ class EngineStore:
         # One for each engine and not for each use: who holds a lock may take it again.
         self._locks: dict[str, filelock.BaseFileLock] = {}
 
-    @property
-    def timing_cache(self) -> Path:
-        """File for measurements of kernels, which builds share."""
-        return self.folder / "timing.cache"
+    def timing_cache(self, key: EngineKey) -> Path:
+        """File for measurements of kernels, which builds with one TensorRT on one GPU share."""
+        gpu = "-".join(safe_name(one.name or one.capability) for one in key.gpus)
+        return self.folder / f"timing-{key.product}-{safe_name(key.version)}-{gpu}.cache"
 
     def check_writable(self) -> None:
         """Make the folder, and find out before any work whether an engine can be put there.

@@ -7,14 +7,14 @@ same time share nothing that they write to.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import EngineError, InternalError
+from ..errors import DeviceError, EngineError, InternalError
 from ..gpu import Device, Graph, Scratch, Stream
 from ._host import HostRunner
 from .session import TensorSpec, check_buffers
@@ -46,6 +46,7 @@ class TrtEngine:
         device: its context must be current in the thread.
         batches: the batch sizes that it was built for, ascending.
         name: for messages.
+        unbatched: inputs that are not rows of a batch.
 
     Attributes:
         inputs: by name, in the graph's order; the batch is -1.
@@ -57,9 +58,17 @@ class TrtEngine:
     """
 
     def __init__(
-        self, plan: bytes, *, api: TrtApi, device: Device, batches: tuple[int, ...], name: str
+        self,
+        plan: bytes,
+        *,
+        api: TrtApi,
+        device: Device,
+        batches: tuple[int, ...],
+        name: str,
+        unbatched: Collection[str] = (),
     ) -> None:
         self.api, self.device, self.batches, self.name = api, device, batches, name
+        self._unbatched = frozenset(unbatched)
         self.logger = Logger(api)
         api.init_plugins(self.logger.handle)
         self._runtime = api.module.Runtime(self.logger.handle)
@@ -88,7 +97,7 @@ class TrtEngine:
         if kind not in _DTYPES:
             raise EngineError(f"{self.name}: {name} is a {kind}, which ffswap does not know")
         shape = tuple(self._engine.get_tensor_shape(name))
-        if len(self.batches) == 1 and shape[:1] == self.batches:
+        if len(self.batches) == 1 and shape[:1] == self.batches and name not in self._unbatched:
             shape = (-1, *shape[1:])  # built for one batch alone: the graph itself has its size
         return TensorSpec(name, np.dtype(_DTYPES[kind]), shape)
 
@@ -201,13 +210,23 @@ class TrtBinding:
             EngineError: this net cannot be captured; `enqueue` works on as before.
         """
         stream = self._session.stream
+        if self._context is None:
+            raise InternalError(f"the binding of {self._session.engine.name} is closed")
         if hasattr(self._context, "is_stream_capturable") and not (
             self._context.is_stream_capturable(stream.handle)
         ):
             raise self._session.engine.fault("cannot be captured as a graph")
         self._run(stream)  # TensorRT settles what depends on shapes at the first run
         stream.synchronize()
-        self._graph = stream.capture(self._run)
+        try:
+            graph = stream.capture(self._run)
+        except DeviceError as error:
+            raise EngineError(
+                f"{self._session.engine.name} cannot be captured as a graph: {error.message}"
+            ) from error
+        if self._graph is not None:
+            self._graph.close()
+        self._graph = graph
 
     def enqueue(self, stream: Stream | None) -> None:
         """Start one run; see `Binding.enqueue`."""
@@ -225,7 +244,9 @@ class TrtBinding:
             raise self._session.engine.fault("failed")
 
     def close(self) -> None:
-        """Free the context and the graph; closing twice is allowed."""
+        """Free the context and the graph, after what is on the stream; closing twice is allowed."""
+        if self._context is not None:
+            self._session.stream.synchronize()
         if self._graph is not None:
             self._graph.close()
         self._graph = self._context = None

@@ -135,7 +135,8 @@ def load_api(product: Product | None = None) -> TrtApi:
     _refuse_both_cudas(chosen)
     module = _import(chosen)
     weak = hasattr(module.BuilderFlag, "FP16")
-    strong = hasattr(module.NetworkDefinitionCreationFlag, "STRONGLY_TYPED")
+    # Where there is no weak typing any more, its opposite need not have a name.
+    strong = hasattr(module.NetworkDefinitionCreationFlag, "STRONGLY_TYPED") or not weak
     return TrtApi(
         module=module,
         product=chosen,

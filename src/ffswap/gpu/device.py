@@ -56,8 +56,12 @@ class Device:
         self._device = call("cuDeviceGet", index)
         self._set_flags()
         self._context: Any = call("cuDevicePrimaryCtxRetain", self._device)
-        self.activate()
-        self.info = self._describe(index)
+        try:
+            self.activate()
+            self.info = self._describe(index)
+        except DeviceError:
+            self.close()
+            raise
 
     def _set_flags(self) -> None:
         # A thread that waits for the device sleeps: decoder and encoder need the cores.

@@ -18,7 +18,7 @@ from ..engines.build import BuildEvent, BuildJob, BuildResult, build_plan
 from ..engines.gate import Arrays, check_limits
 from ..engines.key import EngineKey, GpuTarget
 from ..engines.manifest import GateFigures, Island, Manifest
-from ..engines.precision import Mixed, to_mixed_fp16
+from ..engines.precision import CONVERTER, Mixed, to_mixed_fp16
 from ..engines.recipe import ModelRecipe
 from ..engines.store import EngineStore, Found, Miss, file_sha256
 from ..engines.trt_api import TrtApi
@@ -80,7 +80,10 @@ class Place:
     def gpus(self) -> tuple[GpuTarget, ...]:
         """The GPUs that the engines are for."""
         if self.device is None:
-            return tuple(GpuTarget(name="", capability=target) for target in self.targets)
+            targets = (GpuTarget(name="", capability=target) for target in self.targets)
+            return tuple(
+                sorted(targets, key=lambda target: [int(n) for n in target.capability.split(".")])
+            )
         return (target_of(self.device),)
 
 
@@ -124,7 +127,7 @@ class ModelBuild:
         recipe: what is asked for.
         place: what builds, and for which GPUs.
         store: where the engine goes.
-        timing_cache: measurements of kernels.
+        timing_cache: measurements of kernels; None: a file in the store.
         tell: is called when a phase begins, and with the steps of a phase.
         cancel: ends the build when it is set.
     """
@@ -134,7 +137,7 @@ class ModelBuild:
         recipe: ModelRecipe,
         place: Place,
         store: EngineStore,
-        timing_cache: Path,
+        timing_cache: Path | None,
         tell: Callable[[Phase], None],
         cancel: threading.Event | None,
     ) -> None:
@@ -162,7 +165,7 @@ class ModelBuild:
         waiting = partial(self._tell, "waiting for another process that builds the same engine")
         with self._store.lock(key, cancel=self._cancel, waiting=waiting):
             found = self._store.find(key)
-            if isinstance(found, Found) and not force:
+            if isinstance(found, Found) and not force and self._is_proved(found.manifest):
                 return self._report("there", found.plan, found.manifest, prepared.notes)
             if isinstance(found, Miss) and not found.absent:
                 self._notes.append(found.reason)
@@ -179,6 +182,20 @@ class ModelBuild:
                 return self._report("built", plan, manifest, prepared.notes)
         return self._find_or_build(prepared.single(reason), force=force, single=False)
 
+    def _is_proved(self, manifest: Manifest) -> bool:
+        """Whether an engine that is there was compared as it would be if it were built now.
+
+        Raises:
+            QualityError: it was, but the limits of now are narrower.
+        """
+        if manifest.gate is None or (
+            manifest.gate.where == "reference" and self._place.device is not None
+        ):
+            self._notes.append("what is there was built ahead of time, and never run: built again")
+            return False
+        check_limits(manifest.gate, self._recipe.gate, self._recipe.name)
+        return True
+
     def _report(
         self,
         status: Literal["built", "there"],
@@ -189,9 +206,12 @@ class ModelBuild:
         return EngineReport(status=status, plan=str(plan), manifest=manifest, notes=notes)
 
     def _tell(self, name: str) -> None:
+        self._check()
+        self._tell_phase(Phase(name))
+
+    def _check(self) -> None:
         if self._cancel is not None and self._cancel.is_set():
             raise CancelledError("stopped")
-        self._tell_phase(Phase(name))
 
     @cached_property
     def _cores(self) -> int:
@@ -199,6 +219,7 @@ class ModelBuild:
 
     def _key(self, prepared: Prepared) -> EngineKey:
         recipe, place = self._recipe, self._place
+        tactics = (f"tactics:{name}" for name in recipe.tactics)
         return EngineKey(
             model=recipe.name,
             product=place.api.product,
@@ -215,11 +236,10 @@ class ModelBuild:
             precision=recipe.precision,
             half_io=recipe.half_io,
             islands=tuple(sorted(recipe.keep_fp32)),
-            constrained=(),
             samples=samples_digest(recipe),
             opt_level=self._opt_level,
             workspace_bytes=self._workspace_bytes,
-            flags=tuple(sorted(f"tactics:{name}" for name in recipe.tactics)),
+            flags=tuple(sorted([f"converter:{CONVERTER}", *tactics])),
         )
 
     @property
@@ -241,10 +261,11 @@ class ModelBuild:
             with tempfile.TemporaryDirectory(prefix="ffswap-") as folder:
                 artefact = Path(folder) / "artefact.onnx"
                 save_onnx(mixed.model, artefact)
-                result, figures = self._build_and_compare(
+                result, figures, constrained = self._build_and_compare(
                     artefact, plan, mixed, prepared, samples, key
                 )
-            manifest = self._manifest(key, plan, mixed, result, figures)
+            self._check()
+            manifest = self._manifest(key, plan, mixed, result, figures, constrained)
             return manifest, self._store.install(key, plan, manifest)
         finally:
             plan.unlink(missing_ok=True)
@@ -275,8 +296,8 @@ class ModelBuild:
         prepared: Prepared,
         samples: Arrays,
         key: EngineKey,
-    ) -> tuple[BuildResult, GateFigures]:
-        """Build, and compare with FP32.
+    ) -> tuple[BuildResult, GateFigures, tuple[str, ...]]:
+        """Build, and compare with FP32; the last result names the layers held in FP32.
 
         Where types are weak, the islands are enforced only when the comparison asks for it: that
         costs a third of the speed.
@@ -286,7 +307,7 @@ class ModelBuild:
         if mixed.islands and not place.api.strong_typing:
             attempts.append(tuple(island.node for island in mixed.islands))
         for constrain in attempts:
-            result = self._build_plan(artefact, plan, constrain)
+            result = self._build_plan(artefact, plan, key, constrain)
             self._tell("comparing with FP32")
             try:
                 with ExitStack() as stack:
@@ -296,9 +317,11 @@ class ModelBuild:
                             open_engine(plan, key, place.api, place.device)
                         )
                     figures = compare(
-                        session, mixed.model, prepared.graph, samples, key, self._cores
-                    )
-                return result, check_limits(figures, self._recipe.gate, self._recipe.name)
+                        session, mixed.model, prepared.graph, samples, key, self._cores,
+                        check=self._check,
+                    )  # fmt: skip
+                figures = check_limits(figures, self._recipe.gate, self._recipe.name)
+                return result, figures, constrain
             except QualityError as error:
                 if constrain == attempts[-1]:
                     raise
@@ -306,7 +329,9 @@ class ModelBuild:
                 plan.unlink()
         raise AssertionError("the last attempt returns or raises")
 
-    def _build_plan(self, artefact: Path, plan: Path, constrain: tuple[str, ...]) -> BuildResult:
+    def _build_plan(
+        self, artefact: Path, plan: Path, key: EngineKey, constrain: tuple[str, ...]
+    ) -> BuildResult:
         recipe, place = self._recipe, self._place
         job = BuildJob(
             onnx=artefact,
@@ -321,7 +346,7 @@ class ModelBuild:
             constrain=constrain,
             workspace_bytes=self._workspace_bytes,
             opt_level=self._opt_level,
-            timing_cache=self._timing_cache,
+            timing_cache=self._timing_cache or self._store.timing_cache(key),
             tactics=recipe.tactics or None,
         )
 
@@ -331,7 +356,13 @@ class ModelBuild:
         return build_plan(job, progress=tell, cancel=self._cancel)
 
     def _manifest(
-        self, key: EngineKey, plan: Path, mixed: Mixed, result: BuildResult, gate: GateFigures
+        self,
+        key: EngineKey,
+        plan: Path,
+        mixed: Mixed,
+        result: BuildResult,
+        gate: GateFigures,
+        constrained: tuple[str, ...],
     ) -> Manifest:
         recipe = self._recipe
         return Manifest(
@@ -344,6 +375,8 @@ class ModelBuild:
             source=recipe.file.name if recipe.file is not None else get(recipe.name).file,
             licence=None if recipe.file is not None else get(recipe.name).licence,
             islands=tuple(Island(**asdict(island)) for island in mixed.islands),
+            constrained=constrained,
             gate=gate,
+            limits=recipe.gate,
             warnings=result.warnings,
         )

@@ -10,11 +10,11 @@ from typing import Any, Literal
 
 from ..engines.gate import check_limits, measure
 from ..engines.key import EngineKey, GpuTarget
-from ..engines.manifest import GateFigures, GateLimits, Manifest
+from ..engines.manifest import GateFigures, Manifest
 from ..engines.recipe import ModelRecipe
 from ..engines.store import EngineStore, Entry, Removed
 from ..engines.trt_api import TrtApi, installed_products, load_api
-from ..errors import DeviceError, EngineError, OptionError
+from ..errors import DeviceError, EngineError, FfswapError, OptionError
 from ..gpu import Device
 from ..models import names
 from ..models.onnx_files import fingerprint
@@ -41,6 +41,20 @@ class Here:
     gpu: GpuTarget | None
     driver_major: int | None
     platform: str
+
+    def is_stale(self, key: EngineKey) -> bool:
+        """Whether an engine was built by a TensorRT that has been replaced by another version here.
+
+        Engines for other GPUs than the one here are not: they may be somebody else's. Nor is
+        anything whose TensorRT cannot be loaded, or whose GPU cannot be asked: that may pass.
+        """
+        version = self.versions.get(key.product)
+        if version in (None, key.version) or key.platform != self.platform:
+            return False
+        return any(
+            not target.name or (self.gpu is not None and target.covers(self.gpu))
+            for target in key.gpus
+        )
 
     def obstacle(self, key: EngineKey) -> str | None:
         """Why an engine cannot run here, or None."""
@@ -206,9 +220,9 @@ def _run(entry: Entry, manifest: Manifest, api: TrtApi, device: Device) -> Verif
                     run, run, noise_for(key, session), key.batches, where="engine",
                     unbatched=fixed(key),
                 )  # fmt: skip
-        gate = check_limits(gate, GateLimits(), key.model)
-    except EngineError as error:
-        return Verified(entry=entry, problem=error.message, checked=checked)
+        gate = check_limits(gate, manifest.limits, key.model)
+    except (FfswapError, OSError) as error:  # of one engine; the others are still looked at
+        return Verified(entry=entry, problem=str(error), checked=checked)
     return Verified(entry=entry, problem=None, checked=checked, gate=gate)
 
 
@@ -217,7 +231,7 @@ def prune_engines(folder: Path, *, stale: bool, dry_run: bool) -> tuple[Removed,
 
     Args:
         folder: the engine store.
-        stale: remove engines as well that this machine cannot use.
+        stale: remove engines as well that another version of the TensorRT here has built.
         dry_run: only say what would go.
 
     Raises:
@@ -227,6 +241,6 @@ def prune_engines(folder: Path, *, stale: bool, dry_run: bool) -> tuple[Removed,
         here, _, _ = _here(stack)
 
         def keep(manifest: Manifest) -> bool:
-            return not stale or here.obstacle(manifest.key) is None
+            return not (stale and here.is_stale(manifest.key))
 
         return EngineStore(folder).prune(keep=keep, dry_run=dry_run)

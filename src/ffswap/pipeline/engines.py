@@ -133,7 +133,7 @@ def build_engines(
                         )
                     )  # fmt: skip
 
-            build = ModelBuild(one, place, store, timing_cache or store.timing_cache, tell, cancel)
+            build = ModelBuild(one, place, store, timing_cache, tell, cancel)
             reports.append(
                 build.run(force=options.force, explicit_batches=options.batches is not None)
             )
