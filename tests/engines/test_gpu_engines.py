@@ -232,6 +232,8 @@ def test_half_inputs_and_outputs_agree_with_float_ones(store, device):
             )
         )
         stream, scratch = device.stream(), Scratch()
+        stack.callback(stream.close)
+        stack.callback(scratch.close)
         half = stack.enter_context(TrtSession(engine, stream=stream, scratch=scratch))
         assert {spec.dtype for spec in half.inputs.values()} == {np.dtype(np.float16)}
         got = half.run(feeds)["output"]

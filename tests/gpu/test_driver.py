@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
 from ffswap.errors import DeviceError
-from ffswap.gpu import Device, Scratch
+from ffswap.gpu import Device, DeviceInfo, Scratch
 from ffswap.gpu import driver as door
+from ffswap.gpu.device import driver_release
 
 
 def no_driver(*args):  # noqa: ARG001
@@ -100,3 +102,35 @@ def test_scratch_is_one_block_of_the_largest_need(monkeypatch):
     scratch.close()
     assert blocks == []
     assert scratch.nbytes == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "release"),
+    [
+        (
+            "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.104.05  Sat Aug 19 01:15:15 UTC",
+            "535.104.05",
+        ),
+        (
+            "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.159.04  Release Build",
+            "580.159.04",
+        ),
+        (
+            "NVRM version: NVIDIA UNIX Open Kernel Module for aarch64  540.4.0  Release Build",
+            "540.4.0",
+        ),
+        ("GCC version:  gcc version 12.3.0", None),
+        ("", None),
+    ],
+)
+def test_the_version_of_the_driver_is_read_from_the_kernel(text, release):
+    assert driver_release(text) == release
+
+
+def test_the_first_number_of_the_driver_is_its_own_or_that_of_its_cuda():
+    one = DeviceInfo(
+        index=0, name="", compute_capability=(9, 0), memory_bytes=1, driver=(13, 0),
+        driver_release="580.159.04",
+    )  # fmt: skip
+    assert one.driver_major == 580
+    assert replace(one, driver_release=None).driver_major == 13

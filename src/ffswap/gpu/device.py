@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -13,7 +15,9 @@ from .driver import call, driver
 from .memory import DeviceArray
 from .stream import Stream
 
-__all__ = ["Device", "DeviceInfo"]
+__all__ = ["Device", "DeviceInfo", "driver_release"]
+
+_KERNEL_MODULE = Path("/proc/driver/nvidia/version")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +30,7 @@ class DeviceInfo:
         compute_capability: (major, minor).
         memory_bytes: all of it.
         driver: (major, minor) of the CUDA version that the driver speaks.
+        driver_release: the driver's own version, such as ``580.159.04``; None where it is not said.
     """
 
     index: int
@@ -33,6 +38,25 @@ class DeviceInfo:
     compute_capability: tuple[int, int]
     memory_bytes: int
     driver: tuple[int, int]
+    driver_release: str | None = None
+
+    @property
+    def driver_major(self) -> int:
+        """First number of the driver's own version, or else of its CUDA version."""
+        return int(self.driver_release.split(".")[0]) if self.driver_release else self.driver[0]
+
+
+def driver_release(text: str) -> str | None:
+    """The version in what the kernel says about its NVIDIA module, or None."""
+    found = re.search(r"\s(\d{3,}\.\d+(?:\.\d+)?)\s", text)
+    return found[1] if found else None
+
+
+def _ask_kernel() -> str | None:
+    try:
+        return driver_release(_KERNEL_MODULE.read_text(encoding="utf-8", errors="replace"))
+    except OSError:
+        return None  # not Linux, or hidden from this container
 
 
 class Device:
@@ -89,6 +113,7 @@ class Device:
             compute_capability=(capability[0], capability[1]),
             memory_bytes=int(call("cuDeviceTotalMem", self._device)),
             driver=(version // 1000, version % 1000 // 10),
+            driver_release=_ask_kernel(),
         )
 
     @property

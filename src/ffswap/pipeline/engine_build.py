@@ -225,7 +225,7 @@ class ModelBuild:
             product=place.api.product,
             version=place.api.version,
             gpus=place.gpus,
-            driver_major=None if place.device is None else place.device.info.driver[0],
+            driver_major=None if place.device is None else place.device.info.driver_major,
             platform=platform_name(),
             onnx_sha256=fingerprint(prepared.original),
             inputs=tuple(

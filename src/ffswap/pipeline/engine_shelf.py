@@ -33,7 +33,7 @@ class Here:
     Attributes:
         versions: of each TensorRT that is installed, by product.
         gpu: the first one, or None.
-        driver_major: of the CUDA version that the driver speaks, or None.
+        driver_major: first number of the driver's version, or None.
         platform: system and processor.
     """
 
@@ -141,7 +141,7 @@ def _here(stack: ExitStack) -> tuple[Here, dict[str, TrtApi], Device | None]:
     here = Here(
         versions={product: api.version for product, api in apis.items()},
         gpu=None if device is None else target_of(device),
-        driver_major=None if device is None else device.info.driver[0],
+        driver_major=None if device is None else device.info.driver_major,
         platform=platform_name(),
     )
     return here, apis, device
