@@ -238,7 +238,8 @@ def test_half_inputs_and_outputs_agree_with_float_ones(store, device):
         assert {spec.dtype for spec in half.inputs.values()} == {np.dtype(np.float16)}
         got = half.run(feeds)["output"]
         assert got.dtype == np.float16
-        np.testing.assert_allclose(got.astype(np.float32), wide["output"], atol=0.02)
+        apart = np.linalg.norm(got.astype(np.float32) - wide["output"])
+        assert apart < 0.05 * np.linalg.norm(wide["output"])  # as far as the gate lets either be
 
 
 def test_a_damaged_plan_is_not_loaded(opened):
