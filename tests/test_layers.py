@@ -21,13 +21,15 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "pipeline": ("stages", "media"),
     "stages": ("ops", "engines", "models"),
     "ops": ("gpu", "geometry"),
-    "engines": ("gpu", "geometry"),
-    "models": ("geometry",),
+    "engines": ("gpu", "geometry", "onnx_nodes"),
+    "models": ("geometry", "onnx_nodes"),
     "gpu": ("geometry",),
     "media": ("geometry",),
-    "geometry": ("carriers", "options", "files", "_version"),
+    "geometry": ("carriers", "closing", "options", "files", "_version"),
     "carriers": ("errors",),
     "files": ("errors",),
+    "closing": (),
+    "onnx_nodes": (),
     "options": ("errors",),
     "errors": (),
     "_version": (),
@@ -37,7 +39,7 @@ DOORS = {
     "av": {"media"},
     "PIL": {"media"},
     "cv2": {"ops"},
-    "onnx": {"models", "engines"},
+    "onnx": {"models", "engines", "onnx_nodes"},
     "onnxruntime": {"engines"},
     "tensorrt": {"engines"},
     "tensorrt_rtx": {"engines"},
@@ -46,7 +48,7 @@ DOORS = {
     "rich": {"cli"},
     "tqdm": {"cli"},
 }
-NUMPY_FREE = {"__main__", "cli", ROOT, "options", "files", "errors", "_version"}
+NUMPY_FREE = {"__main__", "cli", ROOT, "options", "closing", "files", "errors", "_version"}
 
 
 def module_name(path: Path) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import onnx
 
+from ..onnx_nodes import attribute
 from ._net import Net
-from ._ports import attribute
 
 __all__ = ["fold"]
 

@@ -12,9 +12,10 @@ import onnx
 from onnx import TensorProto
 
 from ..errors import OptionError
+from ..onnx_nodes import attribute
 from ._chains import normalisation
 from ._net import Net
-from ._ports import MOVES, Port, Ports, attribute, ports_of
+from ._ports import MOVES, Port, Ports, ports_of
 
 __all__ = ["LIMIT", "Island", "Reason", "find_islands", "ports_of_all"]
 

@@ -8,7 +8,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, numpy_helper
 
-from ._net import Net, bodies, captured
+from ..onnx_nodes import subgraphs
+from ._net import Net, captured
 from ._ports import MOVES, Port, Ports
 
 __all__ = ["Mixer", "single_nodes"]
@@ -161,7 +162,7 @@ class Mixer:
             for name in captured(node)
             if self._net.is_float(name)
         }
-        for body in bodies(node):
+        for body in subgraphs(node):
             _rename(body, inner)
 
     def _make(self, index: int, node: onnx.NodeProto, outputs: Collection[str]) -> None:
@@ -224,7 +225,7 @@ def _rename(graph: onnx.GraphProto, names: dict[str, str]) -> None:
     for node in graph.node:
         for place, name in enumerate(node.input):
             node.input[place] = names.get(name, name)
-        for body in bodies(node):
+        for body in subgraphs(node):
             _rename(body, names)
     for value in graph.output:
         value.name = names.get(value.name, value.name)

@@ -13,26 +13,19 @@ from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 
 from ..errors import ModelError
-from ._ports import attribute, inferred_outputs
+from ..onnx_nodes import constant, subgraphs
+from ._ports import inferred_outputs
 
-__all__ = ["Net", "bodies", "captured"]
+__all__ = ["Net", "captured"]
 
 # Shape inference reads the values of shapes, axes and scales, which have a few elements; of larger
 # weights it needs the shape only, and a protobuf ends at 2 GB.
 _READ_BY_INFERENCE = 1024
 
 
-def bodies(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
-    """The graphs inside a node."""
-    for one in node.attribute:
-        if one.HasField("g"):
-            yield one.g
-        yield from one.graphs
-
-
 def captured(node: onnx.NodeProto) -> Iterator[str]:
     """Names that the graphs inside a node read from outside of them."""
-    for body in bodies(node):
+    for body in subgraphs(node):
         inner = {one.name for one in (*body.input, *body.initializer)}
         inner |= {name for one in body.node for name in one.output}
         read = [name for one in body.node for name in (*one.input, *captured(one))]
@@ -58,25 +51,6 @@ def _bare(model: onnx.ModelProto) -> onnx.ModelProto:
     for field in ("node", "input", "output", "value_info", "sparse_initializer"):
         getattr(bare.graph, field).extend(getattr(graph, field))
     return bare
-
-
-def _constant(node: onnx.NodeProto) -> TensorProto | None:
-    """What a Constant node holds, if it is a dense tensor of numbers."""
-    if node.op_type != "Constant" or node.domain:
-        return None
-    dtypes = {"value_float": "f4", "value_floats": "f4", "value_int": "i8", "value_ints": "i8"}
-    tensor = attribute(node, "value")
-    if tensor is not None:
-        made = TensorProto()
-        made.CopyFrom(tensor)
-    else:
-        given = [(kind, attribute(node, name)) for name, kind in dtypes.items()]
-        found = [np.array(value, kind) for kind, value in given if value is not None]
-        if not found:
-            return None
-        made = numpy_helper.from_array(found[0])
-    made.name = node.output[0]
-    return made
 
 
 class Net:
@@ -156,7 +130,7 @@ class Net:
             found |= {one.name for one in (*graph.input, *graph.initializer)}
             for node in graph.node:
                 found |= {node.name, *node.input, *node.output}
-                graphs += bodies(node)
+                graphs += subgraphs(node)
         return found
 
     def whole(self) -> onnx.ModelProto:
@@ -199,7 +173,8 @@ class Net:
     def _lift_constants(self) -> None:
         kept = []
         for node in self.nodes:
-            made = _constant(node)
+            standard = node.op_type == "Constant" and not node.domain
+            made = constant(node, node.output[0]) if standard else None
             if made is None:
                 kept.append(node)
             else:

@@ -10,7 +10,9 @@ from typing import Any
 import onnx
 from onnx import TensorProto
 
-__all__ = ["MOVES", "Port", "Ports", "attribute", "has_body", "inferred_outputs", "ports_of"]
+from ..onnx_nodes import attribute, subgraphs
+
+__all__ = ["MOVES", "Port", "Ports", "has_body", "inferred_outputs", "ports_of"]
 
 # Operators that pass values on as they are.
 MOVES = frozenset({
@@ -46,15 +48,9 @@ class Ports:
     outputs: tuple[Port, ...]
 
 
-def attribute(node: onnx.NodeProto, name: str) -> Any:
-    """The value of an attribute, or None."""
-    found = (one for one in node.attribute if one.name == name)
-    return next((onnx.helper.get_attribute_value(one) for one in found), None)
-
-
 def has_body(node: onnx.NodeProto) -> bool:
     """Whether it holds graphs of its own, as If, Loop and Scan do."""
-    return any(one.HasField("g") or one.graphs for one in node.attribute)
+    return any(True for _ in subgraphs(node))
 
 
 def _schema(node: onnx.NodeProto, opsets: Mapping[str, int]) -> onnx.defs.OpSchema | None:

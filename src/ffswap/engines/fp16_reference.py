@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 
 from ..errors import InternalError, ModelError
-from ._net import Net, bodies, captured
+from ..onnx_nodes import subgraphs
+from ._net import Net, captured
 from ._range import runs
 
 __all__ = ["Fp16Reference"]
@@ -129,7 +130,7 @@ def _rounding(net: Net) -> onnx.ModelProto:
 
 def _check_bodies(node: onnx.NodeProto, half: set[str]) -> None:
     wrong = sorted(half & set(captured(node)))
-    for body in bodies(node):
+    for body in subgraphs(node):
         wrong += [one.name for one in body.initializer if one.data_type == TensorProto.FLOAT16]
     if wrong:
         raise ModelError(

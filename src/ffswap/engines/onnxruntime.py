@@ -7,12 +7,12 @@ import io
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..closing import Closing
 from ..errors import (
     DeviceError,
     FfswapError,
@@ -24,9 +24,6 @@ from ..errors import (
 from ..gpu import Device, Stream
 from ._host import HostRunner
 from .session import TensorSpec, check_buffers, check_feeds
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 __all__ = [
     "OrtBinding",
@@ -145,7 +142,7 @@ class OrtBinding:
         self._buffers.clear()
 
 
-class _OrtSession:
+class _OrtSession(Closing):
     """What the sessions of both devices have in common."""
 
     def __init__(
@@ -228,17 +225,6 @@ class _OrtSession:
     def close(self) -> None:
         """Free the net; closing twice is allowed."""
         self._session = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 class OrtCpuSession(_OrtSession):

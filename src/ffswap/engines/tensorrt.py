@@ -8,20 +8,17 @@ same time share nothing that they write to.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..closing import Closing
 from ..errors import DeviceError, EngineError, InternalError
 from ..gpu import Device, Graph, Scratch, Stream
 from ._host import HostRunner
 from .session import TensorSpec, check_buffers
 from .trt_api import Logger, TrtApi
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 __all__ = ["TrtBinding", "TrtEngine", "TrtSession"]
 
@@ -37,7 +34,7 @@ _DTYPES = {
 }
 
 
-class TrtEngine:
+class TrtEngine(Closing):
     """A plan, loaded on a device.
 
     Args:
@@ -161,17 +158,6 @@ class TrtEngine:
         """Free the weights, after all sessions; closing twice is allowed."""
         self._engine = None
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
 
 class TrtBinding:
     """Buffers bound to an execution context; fulfils `Binding`.
@@ -253,7 +239,7 @@ class TrtBinding:
         self._buffers.clear()
 
 
-class TrtSession:
+class TrtSession(Closing):
     """A TensorRT engine on one stream; fulfils `Session`.
 
     Args:
@@ -319,14 +305,3 @@ class TrtSession:
             binding.close()
         self._bindings.clear()
         self._closed = True
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

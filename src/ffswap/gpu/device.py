@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 
+from ..closing import Closing
 from ..errors import DeviceError
 from .driver import call, driver
 from .memory import DeviceArray
@@ -59,7 +59,7 @@ def _ask_kernel() -> str | None:
         return None  # not Linux, or hidden from this container
 
 
-class Device:
+class Device(Closing):
     """A GPU, and its primary context, which other CUDA libraries of the process use as well.
 
     Opening it makes the context current in the calling thread; other threads call `activate`.
@@ -146,14 +146,3 @@ class Device:
         if self._context is not None:
             call("cuDevicePrimaryCtxRelease", self._device)
             self._context = None
-
-    def __enter__(self) -> Device:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

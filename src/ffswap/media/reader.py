@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from types import TracebackType
 
 import av
 import numpy as np
@@ -14,6 +13,7 @@ from av.stream import Disposition
 from av.video.frame import VideoFrame
 
 from ..carriers import Frames
+from ..closing import Closing
 from ..errors import InternalError, MediaError, OptionError
 from ..files import PathLike
 from ..options import Position
@@ -75,7 +75,7 @@ class _SeekTooFarError(Exception):
     """The first frame after a seek comes after the one that was sought."""
 
 
-class ClipReader:
+class ClipReader(Closing):
     """Reads a clip once, from its first kept frame to its last. Use it as a context manager.
 
     Frames are decoded with frame threads. The planes of the frames handed out are writable and
@@ -126,17 +126,6 @@ class ClipReader:
         self._tally = Tally(rate=self.info.rate)
         self._clock = Clock(self.info)
         self._video_done = False
-
-    def __enter__(self) -> ClipReader:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the file. Packets that were handed out are no longer valid."""

@@ -11,11 +11,11 @@ import onnx
 from numpy.typing import NDArray
 
 from ..errors import ModelError
+from ..onnx_nodes import subgraphs
 
 __all__ = [
     "DEFAULT_DOMAINS",
     "Used",
-    "attribute",
     "copied",
     "copy_fields",
     "default_opset",
@@ -25,7 +25,6 @@ __all__ = [
     "read_inside",
     "size_of",
     "small_constants",
-    "subgraphs",
     "walk",
     "without_weights",
 ]
@@ -35,15 +34,6 @@ DEFAULT_DOMAINS = ("", "ai.onnx")
 
 # Values. Larger initialisers cannot be shapes, axes or the like, and inference does without them.
 _LARGEST_CONSTANT = 4096
-
-
-def subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
-    """The bodies of an If, a Loop or a Scan."""
-    for item in node.attribute:
-        if item.type == onnx.AttributeProto.GRAPH:
-            yield item.g
-        elif item.type == onnx.AttributeProto.GRAPHS:
-            yield from item.graphs
 
 
 def walk(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
@@ -64,14 +54,6 @@ def read_inside(node: onnx.NodeProto) -> set[str]:
     return {name for body in bodies for inner in walk(body) for name in inner.input} | {
         result.name for body in bodies for result in body.output
     }
-
-
-def attribute(node: onnx.NodeProto, name: str, default: Any = None) -> Any:
-    """The value of an attribute, or the default."""
-    for item in node.attribute:
-        if item.name == name:
-            return onnx.helper.get_attribute_value(item)
-    return default
 
 
 def node_label(node: onnx.NodeProto) -> str:

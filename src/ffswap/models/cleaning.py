@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import onnx
-from onnx import AttributeProto, NodeProto, TensorProto
+from onnx import NodeProto, TensorProto
 
 from ..errors import ModelError
+from ..onnx_nodes import attribute, constant
 from ._proto import (
     DEFAULT_DOMAINS,
     Used,
-    attribute,
     default_opset,
     free_name,
     node_label,
@@ -30,14 +29,6 @@ _FOLDED = {
     TensorProto.INT16, TensorProto.INT32, TensorProto.INT64, TensorProto.UINT8,
 }  # fmt: skip
 _FLOATS = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE}
-
-# How the attributes of a Constant that are no tensor become one.
-_VALUES: dict[str, type[np.generic]] = {
-    "value_float": np.float32,
-    "value_floats": np.float32,
-    "value_int": np.int64,
-    "value_ints": np.int64,
-}
 
 # Since this opset Dropout is told by an input whether it trains; before 7, by an attribute.
 _DROPOUT_INPUT, _DROPOUT_ATTRIBUTE = 12, 7
@@ -114,8 +105,8 @@ class _Cleaner:
             name = node.output[0] if node.output else ""
             if name in self.outputs or node.domain not in DEFAULT_DOMAINS:
                 kept.append(node)
-            elif node.op_type == "Constant" and (tensor := _constant(node)) is not None:
-                self.weights[name] = _named(tensor, name)
+            elif node.op_type == "Constant" and (tensor := constant(node, name)) is not None:
+                self.weights[name] = tensor
             elif node.op_type == "Identity" and node.input[0] in self.weights:
                 self._alias(name, node.input[0], other)
             elif node.op_type == "Cast" and self._casts(node):
@@ -224,18 +215,6 @@ def _rename(names: Any, other: dict[str, str]) -> None:
             name = other[name]
         if name != names[index]:
             names[index] = name
-
-
-def _constant(node: NodeProto) -> TensorProto | None:
-    """The value of a Constant, if it is a tensor or numbers."""
-    items: Iterable[AttributeProto] = node.attribute
-    for item in items:
-        if item.name == "value":
-            return item.t
-        if item.name in _VALUES:
-            value = np.asarray(onnx.helper.get_attribute_value(item), _VALUES[item.name])
-            return onnx.numpy_helper.from_array(value)
-    return None
 
 
 def _named(tensor: TensorProto, name: str) -> TensorProto:

@@ -14,7 +14,8 @@ from google.protobuf.message import DecodeError
 
 from ..errors import InternalError, ModelError
 from ..files import PathLike, PendingFile, check_input, write_error
-from ._proto import copy_fields, default_opset, size_of, subgraphs
+from ..onnx_nodes import subgraphs
+from ._proto import copy_fields, default_opset, size_of
 
 __all__ = ["ALLOWED", "Graph", "fingerprint", "load_onnx", "parse_onnx", "save_onnx"]
 

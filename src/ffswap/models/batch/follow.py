@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from .._proto import DEFAULT_DOMAINS, subgraphs
+from ...onnx_nodes import subgraphs
+from .._proto import DEFAULT_DOMAINS
 from . import compute, layout
 from .step import Place, Step
 

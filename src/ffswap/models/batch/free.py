@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
 from ...errors import InternalError, ModelError
+from ...onnx_nodes import attribute
 from .._proto import (
-    attribute,
     default_opset,
     free_name,
     inferred,

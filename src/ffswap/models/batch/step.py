@@ -11,7 +11,8 @@ import onnx
 from numpy.typing import NDArray
 
 from ...errors import ModelError
-from .._proto import attribute, node_label
+from ...onnx_nodes import attribute
+from .._proto import node_label
 
 __all__ = ["ONE_ROW", "Place", "Step"]
 
