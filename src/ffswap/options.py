@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Literal, get_args
@@ -26,6 +28,8 @@ Precision = Literal["fp16", "fp32"]
 
 # More rows than this make no net faster; a larger number is a slip of the finger.
 LARGEST_BATCH = 1024
+# Of TensorRT's builder_optimization_level, in every version that has it.
+MAX_OPT_LEVEL = 5
 
 
 def _require(ok: bool, name: str, value: object, allowed: str) -> None:
@@ -210,21 +214,23 @@ class BuildOptions:
     force: bool = False
 
     def __post_init__(self) -> None:
-        allowed = get_args(Precision)
-        _require(
-            self.precision in (None, *allowed), "precision", self.precision, " or ".join(allowed)
-        )
+        words = get_args(Precision)
+        _require(self.precision in (None, *words), "precision", self.precision, " or ".join(words))
         if self.batches is not None:
-            ascending = all(a < b for a, b in zip(self.batches, self.batches[1:], strict=False))
             _require(
-                len(self.batches) > 0
-                and ascending
-                and all(1 <= batch <= LARGEST_BATCH for batch in self.batches),
+                self.are_batches(self.batches) and self.batches[-1] <= LARGEST_BATCH,
                 "batch", ",".join(map(str, self.batches)),
                 f"one or more sizes from 1 to {LARGEST_BATCH} in ascending order, such as 1,4,8,16",
             )  # fmt: skip
         if self.workspace_gb is not None:
             _require(self.workspace_gb > 0, "workspace", self.workspace_gb, "more than 0 (GiB)")
         if self.opt_level is not None:
-            _require(0 <= self.opt_level <= 5, "opt-level", self.opt_level, "0 to 5")
+            allowed = f"0 to {MAX_OPT_LEVEL}"
+            _require(0 <= self.opt_level <= MAX_OPT_LEVEL, "opt-level", self.opt_level, allowed)
         _require(self.device >= 0, "device", self.device, "0 or more")
+
+    @staticmethod
+    def are_batches(batches: Sequence[int]) -> bool:
+        """Whether these are batch sizes: at least one, each 1 or more, ascending, none twice."""
+        ascending = all(one < two for one, two in itertools.pairwise(batches))
+        return len(batches) > 0 and batches[0] >= 1 and ascending

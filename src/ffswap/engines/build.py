@@ -7,7 +7,6 @@ leaks would stay. The child is in `_build_process`; this is the side of the call
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import os
 import re
 import threading
@@ -20,6 +19,7 @@ from typing import Any, Literal, get_args
 from .. import errors
 from ..errors import CancelledError, FfswapError, ModelError, OptionError, OutputExistsError
 from ..files import check_input, write_error
+from ..options import MAX_OPT_LEVEL, BuildOptions
 from ._child import Child
 from .trt_api import Product, TrtApi, installed_products, load_api
 
@@ -35,7 +35,6 @@ __all__ = [
 
 _POLL_S = 0.1  # a cancelled build ends as soon as a key press is felt to work
 _HEARTBEAT_S = 1.0  # between events while TensorRT says nothing
-_MAX_OPT_LEVEL = 5  # of IBuilderConfig.builder_optimization_level, in every version that has it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,9 +87,8 @@ class BuildJob:
 
     def __post_init__(self) -> None:
         batches, level = self.batches, self.opt_level
-        ascending = all(one < two for one, two in itertools.pairwise(batches))
         _require(
-            bool(batches) and batches[0] >= 1 and ascending,
+            BuildOptions.are_batches(batches),
             "batches", batches, "one or more sizes, ascending, each 1 or more, none twice",
         )  # fmt: skip
         _require(self.profiles in ("each", "range"), "profiles", self.profiles, "each or range")
@@ -98,8 +96,8 @@ class BuildJob:
             self.product is None or self.product in get_args(Product),
             "product", self.product, " or ".join(get_args(Product)),
         )  # fmt: skip
-        level_ok = level is None or 0 <= level <= _MAX_OPT_LEVEL
-        _require(level_ok, "opt_level", level, f"0 to {_MAX_OPT_LEVEL}")
+        level_ok = level is None or 0 <= level <= MAX_OPT_LEVEL
+        _require(level_ok, "opt_level", level, f"0 to {MAX_OPT_LEVEL}")
         space = self.workspace_bytes
         _require(space is None or space >= 1, "workspace_bytes", space, "1 or more")
         _require(

@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 
 from ..errors import InputMissingError, OptionError
 from ..files import PathLike
-from ..options import LARGEST_BATCH, Precision
+from ..options import LARGEST_BATCH, MAX_OPT_LEVEL, BuildOptions, Precision
 from .manifest import GateLimits
 
 if sys.version_info >= (3, 11):
@@ -32,7 +32,7 @@ _ALLOWED = {
     "batches": f"one or more sizes from 1 to {LARGEST_BATCH} in ascending order, such as "
     "[1, 4, 8, 16]",
     "profiles": " or ".join(get_args(Profiles)),
-    "opt_level": "0 to 5",
+    "opt_level": f"0 to {MAX_OPT_LEVEL}",
     "workspace_gb": "more than 0 (GiB)",
     "keep_fp32": "a list of different names of nodes",
     "half_io": "true or false",
@@ -99,17 +99,15 @@ class ModelRecipe:
 
     def __post_init__(self) -> None:
         batches = self.batches
-        ascending = batches == tuple(sorted(set(batches)))
-        within = all(1 <= one <= LARGEST_BATCH for one in batches)
         gigabytes = self.workspace_gb
         checks = {
             "name": bool(self.name),
             "file": self.file is None or self.file.suffix.lower() == ".onnx",
             "samples": self.samples is None or self.samples.suffix.lower() == ".npz",
             "precision": self.precision in get_args(Precision),
-            "batches": len(batches) > 0 and ascending and within,
+            "batches": BuildOptions.are_batches(batches) and batches[-1] <= LARGEST_BATCH,
             "profiles": self.profiles in get_args(Profiles),
-            "opt_level": self.opt_level is None or 0 <= self.opt_level <= 5,
+            "opt_level": self.opt_level is None or 0 <= self.opt_level <= MAX_OPT_LEVEL,
             "workspace_gb": gigabytes is None or (gigabytes > 0 and math.isfinite(gigabytes)),
             "keep_fp32": _distinct(self.keep_fp32),
             "unbatched": _distinct(self.unbatched),

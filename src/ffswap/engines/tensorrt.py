@@ -73,7 +73,7 @@ class TrtEngine(Closing):
         if self._engine is None:
             raise self.fault("cannot be loaded", hint="ffswap build-engine --force builds it again")
         self._profiles = {batch: self._find_profile(batch) for batch in batches}
-        specs = [self._spec(index) for index in range(self._engine.num_io_tensors)]
+        specs = [self._spec(name) for name in self._names()]
         modes = api.module.TensorIOMode
         self.inputs, self.outputs = (
             {spec.name: spec for spec in specs if self._engine.get_tensor_mode(spec.name) == mode}
@@ -88,8 +88,7 @@ class TrtEngine(Closing):
     def _names(self) -> list[str]:
         return [self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)]
 
-    def _spec(self, index: int) -> TensorSpec:
-        name = self._engine.get_tensor_name(index)
+    def _spec(self, name: str) -> TensorSpec:
         kind = self._engine.get_tensor_dtype(name).name
         if kind not in _DTYPES:
             raise EngineError(f"{self.name}: {name} is a {kind}, which ffswap does not know")
