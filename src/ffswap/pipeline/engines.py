@@ -119,20 +119,7 @@ def build_engines(
     reports = []
     with _open_place(options) as place:
         for index, one in enumerate(chosen):
-            begun = time.monotonic()
-
-            def tell(
-                phase: Phase, begun: float = begun, index: int = index, name: str = one.name
-            ) -> None:
-                if progress is not None:
-                    seconds = time.monotonic() - begun
-                    progress(
-                        EngineProgress(
-                            model=name, index=index, count=len(chosen), phase=phase.name,
-                            done=phase.done, total=phase.total, seconds=seconds,
-                        )
-                    )  # fmt: skip
-
+            tell = _teller(progress, one.name, index, len(chosen))
             build = ModelBuild(one, place, store, timing_cache, tell, cancel)
             reports.append(
                 build.run(force=options.force, explicit_batches=options.batches is not None)
@@ -145,6 +132,24 @@ def build_engines(
             engines=tuple(reports),
             seconds=time.monotonic() - started,
         )
+
+
+def _teller(
+    progress: Callable[[EngineProgress], None] | None, model: str, index: int, count: int
+) -> Callable[[Phase], None]:
+    """Tells of the phases of one model; its time begins now."""
+    begun = time.monotonic()
+
+    def tell(phase: Phase) -> None:
+        if progress is not None:
+            progress(
+                EngineProgress(
+                    model=model, index=index, count=count, phase=phase.name, done=phase.done,
+                    total=phase.total, seconds=time.monotonic() - begun,
+                )
+            )  # fmt: skip
+
+    return tell
 
 
 def select_models(models: Sequence[str], recipe: Recipe) -> list[ModelRecipe]:
