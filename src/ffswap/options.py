@@ -228,6 +228,12 @@ class BuildOptions:
             allowed = f"0 to {MAX_OPT_LEVEL}"
             _require(0 <= self.opt_level <= MAX_OPT_LEVEL, "opt-level", self.opt_level, allowed)
         _require(self.device >= 0, "device", self.device, "0 or more")
+        if self.targets and self.device:
+            raise OptionError(
+                f"device {self.device} and --for {','.join(self.targets)} exclude each other: what "
+                "is built ahead of time is built on no GPU",
+                hint="leave out one of them",
+            )
 
     @staticmethod
     def are_batches(batches: Sequence[int]) -> bool:

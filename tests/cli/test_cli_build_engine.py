@@ -107,9 +107,16 @@ class TestOutput:
         recipe.write_text('[models.net]\nfile = "net.onnx"\nbatches = [2]\n')
         assert build_engine("--recipe", recipe).stdout.startswith("net fp16 batch 2: in")
         assert build_engine("--recipe", recipe, "--fp32").stdout.startswith("net fp32 batch 2: in")
-        forced = build_engine("net", "--recipe", recipe, "--force", "--timing-cache", store / "t")
+        forced = build_engine("net", "--recipe", recipe, "--force")
         assert forced.stdout.startswith("net fp16 batch 2: in")
         assert len(files(store)) == 4
+
+
+@pytest.mark.parametrize("option", [("--timing-cache", "t.cache"), ("--device", "cuda:1")])
+def test_what_only_a_gpu_here_could_use_is_refused_ahead_of_time(build_engine, store, net, option):
+    ended = build_engine(net, "--for", "sm89", *option)
+    failed(ended, 2, option[1].removeprefix("cuda:"), "--for sm89 exclude each other")
+    assert files(store) == []
 
 
 @needs_rtx

@@ -9,8 +9,10 @@ from __future__ import annotations
 import os
 import threading
 from contextlib import ExitStack
+from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from ffswap.engines import OrtCpuSession, OrtCudaSession
@@ -75,8 +77,7 @@ class Opened:
     def __init__(self, store, device, stack, **options):
         report = build(store, "inswapper_128", batches=BATCHES, **options)
         self.device, self.stack, self.key = device, stack, report.manifest.key
-        with open(report.plan, "rb") as file:
-            self.plan = file.read()
+        self.plan = Path(report.plan).read_bytes()
         self.engine = self.load()
 
     def load(self, plan=None):
@@ -224,7 +225,7 @@ def test_half_inputs_and_outputs_agree_with_float_ones(store, device):
         wide = session.run({name: array.astype(np.float32) for name, array in feeds.items()})
         engine = stack.enter_context(
             TrtEngine(
-                open(report.plan, "rb").read(),  # noqa: SIM115
+                Path(report.plan).read_bytes(),
                 api=load_api("tensorrt"),
                 device=device,
                 batches=(2,),
@@ -336,3 +337,37 @@ def test_onnx_runtime_on_the_gpu_agrees_with_the_cpu(device, family, tmp_path):
             # ONNX Runtime uses TF32 on this provider.
             np.testing.assert_allclose(got[name], want[name], atol=2e-2 * np.abs(want[name]).max())
     stream.close()
+
+
+def test_nodes_that_onnx_runtime_has_for_the_cpu_only_see_new_inputs(device, tmp_path):
+    import onnxruntime
+
+    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+        pytest.skip("this ONNX Runtime has no CUDA")
+    path = tmp_path / "net.onnx"
+    save_onnx(determinant_net(), path)
+    stream = device.stream()
+    with OrtCudaSession(path, device=device, stream=stream) as gpu:
+        assert gpu.copies_inputs
+        for seed in (1, 2):
+            feeds = feeds_for(gpu, 5, seed)
+            want = np.abs(np.linalg.det(feeds["x"]))
+            np.testing.assert_allclose(gpu.run(feeds)["y"], want, rtol=1e-4)
+    stream.close()
+
+
+def determinant_net():
+    value = onnx.helper.make_tensor_value_info
+    return onnx.helper.make_model(
+        onnx.helper.make_graph(
+            [
+                onnx.helper.make_node("Det", ["x"], ["d"], "det"),
+                onnx.helper.make_node("Abs", ["d"], ["y"], "abs"),
+            ],
+            "net",
+            [value("x", onnx.TensorProto.FLOAT, ["N", 3, 3])],
+            [value("y", onnx.TensorProto.FLOAT, ["N"])],
+        ),
+        opset_imports=[onnx.helper.make_opsetid("", 17)],
+        ir_version=9,
+    )

@@ -88,13 +88,31 @@ def find_islands(
     return _Finder(net, ports, peaks).find(keep)
 
 
+def find_named(nodes: Sequence[onnx.NodeProto], keep: Collection[str]) -> list[int]:
+    """Indices of the nodes that are called so.
+
+    Raises:
+        OptionError: there is no node of such a name.
+    """
+    names = [node.name for node in nodes]
+    for name in keep:
+        if name not in names:
+            close = difflib.get_close_matches(name, names)
+            raise OptionError(
+                f"there is no node {name!r} to keep in float32"
+                + (f"; close: {', '.join(close)}" if close else ""),
+                hint="nodes are named in the ONNX file; any viewer of such files shows them",
+            )
+    return [index for index, name in enumerate(names) if name in keep]
+
+
 class _Finder:
     def __init__(self, net: Net, ports: Sequence[Ports | None], peaks: Mapping[str, float]) -> None:
         self._net, self._ports, self._peaks = net, ports, peaks
         self._found: dict[int, Island] = {}
 
     def find(self, keep: Collection[str]) -> dict[int, Island]:
-        asked = self._named(keep)
+        asked = find_named(self._net.nodes, keep)
         self._note_all(normalisation(self._net), "normalisation")
         self._note_all((k for k, ports in enumerate(self._ports) if ports is None), "operator")
         for index in range(len(self._net.nodes)):
@@ -115,18 +133,6 @@ class _Finder:
     def _note_all(self, indices: Iterable[int], reason: Reason) -> None:
         for index in indices:
             self._note(index, reason)
-
-    def _named(self, keep: Collection[str]) -> list[int]:
-        names = [node.name for node in self._net.nodes]
-        for name in keep:
-            if name not in names:
-                close = difflib.get_close_matches(name, names)
-                raise OptionError(
-                    f"there is no node {name!r} to keep in float32"
-                    + (f"; close: {', '.join(close)}" if close else ""),
-                    hint="nodes are named in the ONNX file; any viewer of such files shows them",
-                )
-        return [index for index, name in enumerate(names) if name in keep]
 
     def _float_inputs(self, index: int) -> list[tuple[int, str]]:
         """(place, name) of the inputs that would be FP16."""

@@ -7,6 +7,7 @@ import io
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,9 @@ __all__ = [
 
 ModelSource = bytes | str | os.PathLike[str]
 
+_NO_SPINNING = {"session.intra_op.allow_spinning": "0", "session.inter_op.allow_spinning": "0"}
+# Refuses a net that is not on the GPU as a whole.
+_ONE_DEVICE = {"session.disable_cpu_ep_fallback": "1"}
 _LOG_ERRORS_ONLY = 3  # ONNX Runtime's severities: 0 verbose, 1 info, 2 warning, 3 error, 4 fatal
 
 _DTYPES: dict[str, type[np.generic]] = {
@@ -124,16 +128,28 @@ class OrtBinding:
         self._session = session
         self._buffers = dict(buffers)  # kept alive: only their addresses are bound
         self._io: Any = session.new_io_binding()
-        kind, _, index = session.device.partition(":")
-        for name, buffer in buffers.items():
-            bind = self._io.bind_input if name in session.inputs else self._io.bind_output
-            address = buffer.ctypes.data if kind == "cpu" else buffer.pointer
-            bind(name, kind, int(index or 0), buffer.dtype, list(buffer.shape), address)
+        for names, bind in (
+            (session.inputs, self._io.bind_input),
+            (session.outputs, self._io.bind_output),
+        ):
+            for name in names:
+                self._bind(bind, name)
+
+    def _bind(self, bind: Any, name: str) -> None:
+        kind, _, index = self._session.device.partition(":")
+        buffer = self._buffers[name]
+        address = buffer.ctypes.data if kind == "cpu" else buffer.pointer
+        bind(name, kind, int(index or 0), buffer.dtype, list(buffer.shape), address)
 
     def enqueue(self, stream: Stream | None) -> None:
         """Start one run; see `Binding.enqueue`."""
         if self._io is None:
             raise InternalError(f"the binding of {self._session.name} is closed")
+        if self._session.copies_inputs:
+            if stream is not None:
+                stream.synchronize()
+            for name in self._session.inputs:
+                self._bind(self._io.bind_input, name)
         self._session.run_bound(self._io, stream)
 
     def close(self) -> None:
@@ -143,7 +159,13 @@ class OrtBinding:
 
 
 class _OrtSession(Closing):
-    """What the sessions of both devices have in common."""
+    """What the sessions of both devices have in common.
+
+    Attributes:
+        copies_inputs: binding an input copies it, so each run binds them anew.
+    """
+
+    copies_inputs = False
 
     def __init__(
         self, model: ModelSource, *, name: str | None, threads: int, providers: list[Any]
@@ -152,21 +174,32 @@ class _OrtSession(Closing):
         runtime = import_runtime()
         self._errors = library_errors()
         self._runtime = f"ONNX Runtime {runtime.__version__}"
-        options = runtime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = _LOG_ERRORS_ONLY
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.add_session_config_entry("session.inter_op.allow_spinning", "0")
         self._session: Any = None
         try:
-            session = runtime.InferenceSession(source, options, providers=providers)
+            session = self._load(source, threads, providers)
         except self._errors as error:
             raise _translate(error, f"{self.name} cannot be loaded", _FILE_FAULTS) from error
         self._inputs = _tensor_specs(self.name, session.get_inputs())
         self._outputs = _tensor_specs(self.name, session.get_outputs())
         self._session = session
         self._run_options = runtime.RunOptions()
+
+    def _load(
+        self,
+        source: bytes | str,
+        threads: int,
+        providers: list[Any],
+        entries: Mapping[str, str] = MappingProxyType({}),
+    ) -> Any:
+        """ONNX Runtime's own session."""
+        runtime = import_runtime()
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = _LOG_ERRORS_ONLY
+        for name, value in {**_NO_SPINNING, **entries}.items():
+            options.add_session_config_entry(name, value)
+        return runtime.InferenceSession(source, options, providers=providers)
 
     def __repr__(self) -> str:
         specs = [*self._inputs.values(), "->", *self._outputs.values()]
@@ -274,6 +307,8 @@ class OrtCudaSession(_OrtSession):
     """A net on an NVIDIA GPU through ONNX Runtime, on a stream of ours; fulfils `Session`.
 
     Bound buffers are read and written in device memory; ONNX Runtime does not wait for the device.
+    The exception is a net with nodes that ONNX Runtime has for the CPU only: its inputs may be read
+    there, and each run waits for the stream first.
 
     Args:
         model: the ONNX file: its bytes, or where it is.
@@ -317,6 +352,20 @@ class OrtCudaSession(_OrtSession):
             )
         self._run_options.add_run_config_entry("disable_synchronize_execution_providers", "1")
         self._host = HostRunner(self, device, stream)
+
+    def _load(
+        self,
+        source: bytes | str,
+        threads: int,
+        providers: list[Any],
+        entries: Mapping[str, str] = MappingProxyType({}),
+    ) -> Any:
+        """ONNX Runtime's own session; notes whether it is spread over GPU and CPU."""
+        with contextlib.suppress(*self._errors):
+            return super()._load(source, threads, providers, {**entries, **_ONE_DEVICE})
+        # ONNX Runtime copies what a node on the CPU reads when it is bound, and not again.
+        self.copies_inputs = True
+        return super()._load(source, threads, providers, entries)
 
     @property
     def device(self) -> str:

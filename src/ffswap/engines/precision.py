@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 
 from ..errors import InternalError, ModelError, OptionError
 from ._batchnorm import fold
-from ._islands import LIMIT, Island, find_islands, ports_of_all
+from ._islands import LIMIT, Island, find_islands, find_named, ports_of_all
 from ._mixing import Mixer, single_nodes
 from ._net import Net
 from ._range import peaks
 
-__all__ = ["Island", "Mixed", "to_mixed_fp16"]
+__all__ = ["Island", "Mixed", "check_names", "to_mixed_fp16"]
 
-CONVERTER = 1
-"""Goes up whenever the same net could be converted otherwise: engines of before are built again."""
+CONVERTER = 2
+"""Goes up whenever the same net could be given to a builder otherwise: engines of before are built again."""
 
 # Before opset 6 a Cast names its type by a text.
 _OLDEST_OPSET = 6
@@ -89,6 +89,15 @@ def to_mixed_fp16(
     mixed = mixer.build()
     _check(mixed, model)
     return Mixed(model=mixed, islands=tuple(islands.values()), casts=mixer.casts)
+
+
+def check_names(model: onnx.ModelProto, keep: Collection[str]) -> None:
+    """See that nodes which are to be kept in float32 are there.
+
+    Raises:
+        OptionError: one is not.
+    """
+    find_named(model.graph.node, keep)
 
 
 def _check_border(net: Net, largest: Mapping[str, float]) -> None:

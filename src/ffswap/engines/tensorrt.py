@@ -83,6 +83,7 @@ class TrtEngine(Closing):
     def fault(self, what: str, *, hint: str | None = None) -> EngineError:
         """The error for a call that failed, with what TensorRT said about it."""
         said = self.logger.errors() or "no explanation"
+        self.logger = Logger(self.api)  # what was said is not said again of the next failure
         return EngineError(f"{self.name} {what} ({self.api.name}: {said})", hint=hint)
 
     def _names(self) -> list[str]:
@@ -129,12 +130,8 @@ class TrtEngine(Closing):
 
     def new_context(self, batch: int, stream: Stream, scratch: Scratch) -> Any:
         """An execution context for one batch size, with its working memory in `scratch`."""
-        module, engine = self.api.module, self._engine
-        if hasattr(module, "ExecutionContextAllocationStrategy"):
-            strategy = module.ExecutionContextAllocationStrategy.USER_MANAGED
-            context = engine.create_execution_context(strategy)
-        else:
-            context = engine.create_execution_context_without_device_memory()
+        engine = self._engine
+        context = self._bare_context()
         if context is None:
             raise self.fault("cannot be prepared to run")
         profile = self._profiles[batch]
@@ -152,6 +149,22 @@ class TrtEngine(Closing):
         else:
             context.device_memory = address
         return context
+
+    def _bare_context(self) -> Any:
+        """A context without memory, or None."""
+        module, engine = self.api.module, self._engine
+        if not hasattr(module, "ExecutionContextAllocationStrategy"):
+            return engine.create_execution_context_without_device_memory()
+        strategy = module.ExecutionContextAllocationStrategy.USER_MANAGED
+        specialisation = getattr(module, "DynamicShapesKernelSpecializationStrategy", None)
+        if specialisation is None:
+            return engine.create_execution_context(strategy)
+        # TensorRT for RTX compiles kernels for the shapes that it meets; else it would do so in the
+        # background, and a captured graph would keep the slow ones for good.
+        config = engine.create_runtime_config()
+        config.set_execution_context_allocation_strategy(strategy)
+        config.dynamic_shapes_kernel_specialization_strategy = specialisation.EAGER
+        return engine.create_execution_context(config)
 
     def close(self) -> None:
         """Free the weights, after all sessions; closing twice is allowed."""

@@ -18,7 +18,7 @@ from ..engines.build import BuildEvent, BuildJob, BuildResult, build_plan
 from ..engines.gate import Arrays, check_limits
 from ..engines.key import EngineKey, GpuTarget
 from ..engines.manifest import GateFigures, Island, Manifest
-from ..engines.precision import CONVERTER, Mixed, to_mixed_fp16
+from ..engines.precision import CONVERTER
 from ..engines.recipe import ModelRecipe
 from ..engines.store import EngineStore, Found, Miss, file_sha256
 from ..engines.trt_api import TrtApi
@@ -27,6 +27,7 @@ from ..gpu import Device
 from ..models import get
 from ..models.graph import inputs_of
 from ..models.onnx_files import fingerprint, save_onnx
+from .engine_attempts import Attempt, attempts
 from .engine_check import compare, open_engine
 from .engine_graph import (
     PROOF_ROWS,
@@ -44,8 +45,6 @@ __all__ = ["EngineReport", "ModelBuild", "Phase", "Place", "platform_name"]
 # docs/benchmarks.md.
 DEFAULT_OPT_LEVEL = 1
 _GIB = 1 << 30
-# Rows of samples that the FP32 net is run on to find values that leave the range of FP16.
-_RANGE_ROWS = 4
 
 
 def platform_name() -> str:
@@ -255,85 +254,63 @@ class ModelBuild:
 
     def _build(self, prepared: Prepared, key: EngineKey) -> tuple[Manifest, Path]:
         samples = draw_samples(self._recipe, prepared.graph, key.batches[-1])
-        mixed = self._convert(prepared, samples)
         plan = self._store.temporary(key)
+        self._tell("converting to FP16" if self._recipe.precision == "fp16" else "writing the net")
+        ways = attempts(
+            self._recipe, prepared, samples,
+            strong_typing=self._place.api.strong_typing, cores=self._cores,
+        )  # fmt: skip
+        failed: QualityError | None = None
         try:
-            with tempfile.TemporaryDirectory(prefix="ffswap-") as folder:
-                artefact = Path(folder) / "artefact.onnx"
-                save_onnx(mixed.model, artefact)
-                result, figures, constrained = self._build_and_compare(
-                    artefact, plan, mixed, prepared, samples, key
-                )
-            self._check()
-            manifest = self._manifest(key, plan, mixed, result, figures, constrained)
-            return manifest, self._store.install(key, plan, manifest)
+            for attempt in ways:
+                if failed is not None:
+                    self._notes.append(f"built again with nodes held in FP32: {failed.message}")
+                    plan.unlink()
+                result = self._build_plan(attempt, plan, key)
+                try:
+                    figures = self._compare(plan, attempt, prepared, samples, key)
+                except QualityError as error:
+                    failed = error
+                    continue
+                self._check()
+                manifest = self._manifest(key, plan, attempt, result, figures)
+                return manifest, self._store.install(key, plan, manifest)
         finally:
             plan.unlink(missing_ok=True)
+        assert failed is not None  # there is at least one attempt
+        raise failed
 
-    def _convert(self, prepared: Prepared, samples: Arrays) -> Mixed:
-        recipe = self._recipe
-        if recipe.precision != "fp16":
-            return Mixed(model=prepared.graph, islands=(), casts=0)
-        self._tell("converting to FP16")
-        batched = {info.name for info in inputs_of(prepared.graph) if info.batched}
-        feeds = [
-            {
-                name: array[row : row + 1] if name in batched else array
-                for name, array in samples.items()
-            }
-            for row in range(min(_RANGE_ROWS, prepared.batches[-1]))
-        ]
-        return to_mixed_fp16(
-            prepared.graph, feeds, keep=recipe.keep_fp32, half_io=recipe.half_io,
-            threads=self._cores,
-        )  # fmt: skip
-
-    def _build_and_compare(
-        self,
-        artefact: Path,
-        plan: Path,
-        mixed: Mixed,
-        prepared: Prepared,
-        samples: Arrays,
-        key: EngineKey,
-    ) -> tuple[BuildResult, GateFigures, tuple[str, ...]]:
-        """Build, and compare with FP32; the last result names the layers held in FP32.
-
-        Where types are weak, the islands are enforced only when the comparison asks for it: that
-        costs 13 to 30 % of the speed.
-        """
+    def _compare(
+        self, plan: Path, attempt: Attempt, prepared: Prepared, samples: Arrays, key: EngineKey
+    ) -> GateFigures:
+        """Compare a plan, or what it was built from, with FP32."""
         place = self._place
-        attempts: list[tuple[str, ...]] = [()]
-        if mixed.islands and not place.api.strong_typing:
-            attempts.append(tuple(island.node for island in mixed.islands))
-        for constrain in attempts:
-            result = self._build_plan(artefact, plan, key, constrain)
-            self._tell("comparing with FP32")
-            try:
-                with ExitStack() as stack:
-                    session = None
-                    if place.device is not None:
-                        session = stack.enter_context(
-                            open_engine(plan, key, place.api, place.device)
-                        )
-                    figures = compare(
-                        session, mixed.model, prepared.graph, samples, key, self._cores,
-                        check=self._check,
-                    )  # fmt: skip
-                figures = check_limits(figures, self._recipe.gate, self._recipe.name)
-                return result, figures, constrain
-            except QualityError as error:
-                if constrain == attempts[-1]:
-                    raise
-                self._notes.append(f"built again with its islands held in FP32: {error.message}")
-                plan.unlink()
-        raise AssertionError("the last attempt returns or raises")
+        self._tell("comparing with FP32")
+        with ExitStack() as stack:
+            session = None
+            if place.device is not None:
+                session = stack.enter_context(open_engine(plan, key, place.api, place.device))
+            figures = compare(
+                session, attempt.graph, prepared.graph, samples, key, self._cores,
+                check=self._check,
+            )  # fmt: skip
+        return check_limits(figures, self._recipe.gate, self._recipe.name)
 
-    def _build_plan(
+    def _build_plan(self, attempt: Attempt, plan: Path, key: EngineKey) -> BuildResult:
+        with tempfile.TemporaryDirectory(prefix="ffswap-") as folder:
+            artefact = Path(folder) / "artefact.onnx"
+            save_onnx(attempt.graph, artefact)
+            job = self._job(artefact, plan, key, attempt.constrain)
+            return build_plan(job, progress=self._tell_event, cancel=self._cancel)
+
+    def _tell_event(self, event: BuildEvent) -> None:
+        self._tell_phase(Phase(event.phase, event.done, event.total))
+
+    def _job(
         self, artefact: Path, plan: Path, key: EngineKey, constrain: tuple[str, ...]
-    ) -> BuildResult:
+    ) -> BuildJob:
         recipe, place = self._recipe, self._place
-        job = BuildJob(
+        return BuildJob(
             onnx=artefact,
             plan=plan,
             name=recipe.name,
@@ -350,19 +327,13 @@ class ModelBuild:
             tactics=recipe.tactics or None,
         )
 
-        def tell(event: BuildEvent) -> None:
-            self._tell_phase(Phase(event.phase, event.done, event.total))
-
-        return build_plan(job, progress=tell, cancel=self._cancel)
-
     def _manifest(
         self,
         key: EngineKey,
         plan: Path,
-        mixed: Mixed,
+        attempt: Attempt,
         result: BuildResult,
         gate: GateFigures,
-        constrained: tuple[str, ...],
     ) -> Manifest:
         recipe = self._recipe
         return Manifest(
@@ -374,8 +345,8 @@ class ModelBuild:
             ffswap=__version__,
             source=recipe.file.name if recipe.file is not None else get(recipe.name).file,
             licence=None if recipe.file is not None else get(recipe.name).licence,
-            islands=tuple(Island(**asdict(island)) for island in mixed.islands),
-            constrained=constrained,
+            islands=tuple(Island(**asdict(island)) for island in attempt.islands),
+            constrained=attempt.constrain,
             gate=gate,
             limits=recipe.gate,
             warnings=result.warnings,

@@ -29,6 +29,7 @@ from ..models.batch import drawn_feeds, free_batch, prove_rows
 from ..models.cleaning import clean
 from ..models.graph import check_dimensions, check_opset, custom_operators, inputs_of, set_shapes
 from ..models.onnx_files import Graph, load_onnx, parse_onnx, save_onnx
+from ..models.padding import pad_by_convolution
 
 __all__ = [
     "PROOF_ROWS",
@@ -94,6 +95,8 @@ def prepare_graph(recipe: ModelRecipe, api: TrtApi, *, explicit_batches: bool) -
     _check_operators(graph)
     check_dimensions(graph, unbatched=recipe.unbatched)
     check_opset(graph, api.max_opset, api.name)
+    if not api.strong_typing:  # the same versions that go wrong on it
+        graph = pad_by_convolution(graph)
     _check_names(recipe, graph)
     if recipe.batches == (1,):  # also of nets that mix their rows
         return Prepared(graph=_one_row(graph), original=graph, batches=(1,))

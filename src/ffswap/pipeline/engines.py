@@ -112,6 +112,12 @@ def build_engines(
         CancelledError: `cancel` was set; what was finished before stays.
     """
     started = time.monotonic()
+    if options.targets and timing_cache is not None:
+        raise OptionError(
+            f"--timing-cache {timing_cache} and --for {','.join(options.targets)} exclude each "
+            "other: nothing is measured for a GPU that is not here",
+            hint="leave out one of them",
+        )
     chosen = select_models(models, load_recipe(recipe or recipes_folder() / "default.toml"))
     chosen = [_with_options(one, options) for one in chosen]
     store = EngineStore(folder)
