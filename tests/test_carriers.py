@@ -131,11 +131,13 @@ def test_faces_select_and_join_rows():
     assert some.rows(np.array([4, 0])).frame.tolist() == [4, 0]
     both = Faces.concatenate([some, Faces.empty(), faces(2, first=7)])
     assert both.frame.tolist() == [0, 1, 2, 3, 4, 7, 8]
+    assert both.mesh is not None
     assert both.mesh.shape == (7, 468, 3)
+    assert both.landmarks is None
     assert repr(some) == "Faces(5 faces, tracks [0, 1])"
 
 
 def test_no_faces():
     assert len(Faces.empty()) == len(Faces.concatenate([])) == 0
-    assert Faces.concatenate([Faces.empty()]).mesh.shape == (0, 468, 3)
+    assert Faces.concatenate([Faces.empty()]).points.shape == (0, 5, 2)
     assert repr(Faces.empty()) == "Faces(0 faces, tracks [])"

@@ -145,7 +145,9 @@ class Frames:
         return float(int(self.pts[i]) * self.time_base)
 
 
-_FACE_FIELDS = ("frame", "track", "score", "box", "points", "mesh", "fresh")
+_FACE_FIELDS = ("frame", "track", "score", "box", "points", "fresh")
+# Fields that some chains have and others have not; all faces of a clip have the same ones.
+_DENSE_FIELDS = ("mesh", "landmarks")
 
 
 @dataclass(frozen=True)
@@ -161,9 +163,10 @@ class Faces:
         score: (n,) float32, 0 to 1.
         box: (n, 4) float32, left, top, right, bottom.
         points: (n, 5, 2) float32: eyes (image left, image right), nose tip, mouth corners.
-        mesh: (n, 468, 3) float32, vertices of the face mesh: x, y in pixels, z in the same unit,
-            smaller is nearer to the camera.
         fresh: (n,) bool, True where the track has no past (a new face, or after a cut).
+        mesh: (n, 468, 3) float32, vertices of the face mesh: x, y in pixels, z in the same unit,
+            smaller is nearer to the camera; None where no face mesh was asked for.
+        landmarks: (n, 68, 2) float32, the points of iBUG 300-W; None where nothing finds them.
     """
 
     frame: I64
@@ -171,16 +174,21 @@ class Faces:
     score: F32
     box: F32
     points: F32
-    mesh: F32
     fresh: NDArray[np.bool_]
+    mesh: F32 | None = None
+    landmarks: F32 | None = None
 
     def __post_init__(self) -> None:
         n = len(self.frame)
-        want = {"box": (n, 4), "points": (n, 5, 2), "mesh": (n, 468, 3)}
-        for name in _FACE_FIELDS:
-            shape = getattr(self, name).shape
-            if shape != want.get(name, (n,)):
-                raise InternalError(f"Faces.{name} has shape {shape}, not {want.get(name, (n,))}")
+        want = {"box": (n, 4), "points": (n, 5, 2), "mesh": (n, 468, 3), "landmarks": (n, 68, 2)}
+        for name in (*_FACE_FIELDS, *_DENSE_FIELDS):
+            value = getattr(self, name)
+            if value is None and name in _DENSE_FIELDS:
+                continue
+            if value.shape != want.get(name, (n,)):
+                raise InternalError(
+                    f"Faces.{name} has shape {value.shape}, not {want.get(name, (n,))}"
+                )
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -190,24 +198,26 @@ class Faces:
 
     @classmethod
     def empty(cls) -> Faces:
-        """No faces."""
+        """No faces; joins with any others."""
         return cls(
             frame=np.zeros(0, np.int64),
             track=np.zeros(0, np.int64),
             score=np.zeros(0, np.float32),
             box=np.zeros((0, 4), np.float32),
             points=np.zeros((0, 5, 2), np.float32),
-            mesh=np.zeros((0, 468, 3), np.float32),
             fresh=np.zeros(0, np.bool_),
         )
 
     @classmethod
     def concatenate(cls, parts: Sequence[Faces]) -> Faces:
         """The rows of all parts, in order."""
+        parts = [part for part in parts if len(part)]
         if not parts:
             return cls.empty()
-        return cls(**{f: np.concatenate([getattr(p, f) for p in parts]) for f in _FACE_FIELDS})
+        names = [f for f in (*_FACE_FIELDS, *_DENSE_FIELDS) if getattr(parts[0], f) is not None]
+        return cls(**{f: np.concatenate([getattr(p, f) for p in parts]) for f in names})
 
     def rows(self, keep: NDArray[np.bool_] | NDArray[np.int64]) -> Faces:
         """The rows that a mask or an index array selects."""
-        return Faces(**{f: getattr(self, f)[keep] for f in _FACE_FIELDS})
+        names = [f for f in (*_FACE_FIELDS, *_DENSE_FIELDS) if getattr(self, f) is not None]
+        return Faces(**{f: getattr(self, f)[keep] for f in names})

@@ -17,10 +17,11 @@ from ffswap.models.catalog import parse_catalog
 GOOD = """
 [models.net]
 kind = "detector"
-family = "f"
+family = "scrfd"
 file = "net.onnx"
 sha256 = "%s"
 licence = "MIT"
+terms = "open"
 vendor = "v"
 outputs = ["a", "b"]
 [models.net.image]
@@ -56,12 +57,17 @@ def test_unknown_name_lists_known_ones():
 
 def test_every_field_is_read():
     spec = parse_catalog(GOOD)["net"]
-    assert (spec.name, spec.kind, spec.family, spec.file) == ("net", "detector", "f", "net.onnx")
+    assert (spec.name, spec.kind, spec.family, spec.file) == (
+        "net",
+        "detector",
+        "scrfd",
+        "net.onnx",
+    )
     assert (spec.sha256, spec.licence, spec.vendor) == ("0" * 64, "MIT", "v")
     assert (spec.outputs, spec.notes) == (("a", "b"), "")
-    assert (spec.image.name, spec.image.layout, spec.image.colour) == ("x", "nhwc", "bgr")
-    assert (spec.image.size, spec.image.shape) == ((640, 480), (-1, 480, 640, 3))
-    assert (spec.image.mean, spec.image.std) == ((1, 2, 3), (4, 5, 6))
+    assert (spec.picture.name, spec.picture.layout, spec.picture.colour) == ("x", "nhwc", "bgr")
+    assert (spec.picture.size, spec.picture.shape) == ((640, 480), (-1, 480, 640, 3))
+    assert (spec.picture.mean, spec.picture.std) == ((1, 2, 3), (4, 5, 6))
 
 
 @pytest.mark.parametrize(
@@ -77,10 +83,11 @@ def test_every_field_is_read():
         ("5.0, 6.0", "5.0, 0.0", "std"),
         ("1.0, 2.0, 3.0", "1.0", "mean"),
         ('["a", "b"]', '["a", "a"]', "'a', 'a'"),
-        ('["a", "b"]', "[]", r"\(\)"),
+        ('"scrfd"', '"mtcnn"', "family 'mtcnn'; of the kind detector are: blazeface, scrfd"),
+        ('"open"', '"free"', "terms 'free'"),
         ('vendor = "v"', "", "vendor"),
         ("[models.net.image]", "[models.net.picture]", "image"),
-        ('family = "f"', 'family = "f"\nthreshold = 1', r"unknown keys \['threshold'\]"),
+        ('"scrfd"', '"scrfd"\nthreshold = 1', r"unknown keys \['threshold'\]"),
         ("size =", "size ==", "not TOML"),
     ],
 )

@@ -41,11 +41,11 @@ def picture(name: str) -> NDArray[np.uint8]:
 
 def feed(spec: ModelSpec, rgb: NDArray[np.uint8]) -> F32:
     """The picture squeezed to the net's size and range: (1, 3, H, W)."""
-    assert spec.image.colour == "rgb"
-    assert spec.image.layout == "nchw"
-    small = cv2.resize(rgb, spec.image.size, interpolation=cv2.INTER_AREA).astype(np.float32)
-    mean = np.array(spec.image.mean, np.float32)
-    std = np.array(spec.image.std, np.float32)
+    assert spec.picture.colour == "rgb"
+    assert spec.picture.layout == "nchw"
+    small = cv2.resize(rgb, spec.picture.size, interpolation=cv2.INTER_AREA).astype(np.float32)
+    mean = np.array(spec.picture.mean, np.float32)
+    std = np.array(spec.picture.std, np.float32)
     return np.ascontiguousarray(((small - mean) / std).transpose(2, 0, 1)[None])
 
 
@@ -89,7 +89,7 @@ def test_interface_is_what_the_catalogue_says(net: OrtCpuSession):
         spec = get(name)
         with OrtCpuSession(embedded_bytes(spec)) as session:
             assert [(t.name, t.shape) for t in session.inputs.values()] == [
-                (spec.image.name, spec.image.shape)
+                (spec.picture.name, spec.picture.shape)
             ]
             assert tuple(session.outputs) == spec.outputs
     shapes = {n: t.shape for n, t in net.outputs.items()}
@@ -126,7 +126,7 @@ def test_range_and_colour_of_the_input():
         ("face_detection_full_range", -1, 1), ("face_landmark", 0, 1),
         ("palm_detection", 0, 1), ("hand_landmark", 0, 1),
     ):  # fmt: skip
-        image = get(name).image
+        image = get(name).picture
         black, white = (
             [(v - m) / s for m, s in zip(image.mean, image.std, strict=True)] for v in (0, 255)
         )

@@ -179,7 +179,7 @@ def test_the_net_is_fed_what_the_catalogue_says():
     (images,) = net.feeds
     assert images.shape == (1, 3, 192, 192)
     assert images.dtype == np.float32
-    mean, std = (np.array(v)[:, None] for v in (SPEC.image.mean, SPEC.image.std))
+    mean, std = (np.array(v)[:, None] for v in (SPEC.picture.mean, SPEC.picture.std))
     assert np.abs(images[0, :, 96] - (255 - mean) / std).max() < 0.01
     # The frame is 128 rows of the 192; above and below it is black.
     assert np.abs(images[0, :, 5] - (0 - mean) / std).max() < 0.01

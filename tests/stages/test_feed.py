@@ -15,7 +15,7 @@ from ffswap.stages.feed import net_input
 @pytest.mark.parametrize("colour", ["rgb", "bgr"])
 def test_every_specification(layout, colour):
     image = replace(
-        get("face_landmark").image, layout=layout, colour=colour, mean=(10.0, 20.0, 30.0),
+        get("face_landmark").picture, layout=layout, colour=colour, mean=(10.0, 20.0, 30.0),
         std=(1.0, 2.0, 4.0), name="x",
     )  # fmt: skip
     spec = replace(get("face_landmark"), image=image)

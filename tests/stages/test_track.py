@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ffswap.carriers import Faces, Frames
+from ffswap.carriers import F32, Faces, Frames
 from ffswap.geometry.roi import mesh_box
 from ffswap.options import TrackOptions
 from ffswap.stages.track import REMEMBER_S, FaceTracker, still_mesh
@@ -94,6 +94,11 @@ def test_uneven_times_give_the_same_faces(nets: Nets, followed):
         assert np.abs(one.mesh - other.mesh).max() < 2.5
 
 
+def mesh_of(faces: Faces) -> F32:
+    assert faces.mesh is not None
+    return faces.mesh
+
+
 def test_smoothing_takes_jitter_out_of_a_face_that_rests(nets: Nets):
     rng = np.random.default_rng(3)
     pictures = [
@@ -102,7 +107,9 @@ def test_smoothing_takes_jitter_out_of_a_face_that_rests(nets: Nets):
     ]
     frames = frames_of([p.astype(np.uint8) for p in pictures])
     raw, smooth = (
-        np.stack([f.mesh[0] for f in follow(nets, frames, options=TrackOptions(smooth_hz=hz))[0]])
+        np.stack(
+            [mesh_of(f)[0] for f in follow(nets, frames, options=TrackOptions(smooth_hz=hz))[0]]
+        )
         for hz in (0.0, 1.0)
     )
     shake = [np.abs(np.diff(m[..., :2], 2, axis=0)).mean() for m in (raw, smooth)]

@@ -164,7 +164,7 @@ class Landmarks:
 
 
 def test_landmarks_are_taken_from_the_crop_to_the_frame():
-    size = get("face_landmark").image.size[0]
+    size = get("face_landmark").picture.size[0]
     net = MeshNet(Landmarks((size / 2, size / 2 + size / 4, 10.0)), get("face_landmark"))  # type: ignore[arg-type]
     plane = np.full((200, 320), 100, np.uint8)
     frames = Frames(

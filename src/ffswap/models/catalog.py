@@ -144,6 +144,8 @@ def embedded_bytes(spec: ModelSpec) -> bytes:
     Raises:
         InternalError: the file is missing or is not the one that the catalogue names.
     """
+    if not spec.embedded or spec.sha256 is None:
+        raise InternalError(f"model {spec.name!r} is not embedded")
     return _embedded(spec.file, spec.sha256)
 
 

@@ -185,8 +185,8 @@ class _LastNet:
 def _ranges(recipe: ModelRecipe) -> Mapping[str, tuple[float, float]]:
     """Range of the samples for each input: the recipe's, else the model's own for pictures."""
     ranges = dict(recipe.ranges)
-    if recipe.file is None:
-        image = get(recipe.name).image
+    image = get(recipe.name).image if recipe.file is None else None
+    if image is not None:
         ends = [
             (value - mean) / std
             for mean, std in zip(image.mean, image.std, strict=True)

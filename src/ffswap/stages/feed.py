@@ -28,7 +28,7 @@ class CropNet:
 
     def __init__(self, session: Session, spec: ModelSpec) -> None:
         self._session, self._spec = session, spec
-        self.size = spec.image.size[0]
+        self.size = spec.size
         """Side of the crop, pixels."""
 
     def __call__(
@@ -67,7 +67,7 @@ def net_input(crops: Sequence[F32], spec: ModelSpec) -> dict[str, F32]:
         crops: n arrays (3, size, size) float32 RGB, 0 to 1.
         spec: the net's layout, colour order, mean and std.
     """
-    image = spec.image
+    image = spec.picture
     order = slice(None) if image.colour == "rgb" else slice(None, None, -1)
     mean = np.asarray(image.mean, np.float32)[:, None, None]
     scale = (1 / np.asarray(image.std, np.float32))[:, None, None]

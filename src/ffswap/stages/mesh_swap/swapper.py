@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ...carriers import F32, Faces, Frames
+from ...errors import InternalError
 from ...geometry import face_mesh as fm
 from ...geometry.face_mesh import Pose, smoothstep
 from ...ops import cpu
@@ -87,11 +88,14 @@ class MeshSwapper:
                 are neither painted nor taken for skin.
         """
         plans: list[list[Paint]] = [[] for _ in range(len(frames))]
+        if len(faces) and faces.mesh is None:
+            raise InternalError("the mesh swapper was given faces without a mesh")
+        meshes = np.zeros((0, 468, 3), np.float32) if faces.mesh is None else faces.mesh
         for row in range(len(faces)):
             i, track = int(faces.frame[row]), int(faces.track[row])
             if faces.fresh[row]:
                 self._memory.pop(track, None)
-            mesh = faces.mesh[row]
+            mesh = meshes[row]
             before = _before_face(covers[i], mesh) if covers else []
             look = self._look(frames, i, mesh, self._memory.get(track), before)
             if look is not None:
