@@ -34,9 +34,8 @@ std = [4.0, 5.0, 6.0]
 """ % ("0" * 64)
 
 
-def test_all_is_sorted_and_complete():
+def test_all_is_complete():
     for module in (ffswap.models, ffswap.models.catalog, ffswap.models.spec):
-        assert module.__all__ == sorted(module.__all__)
         assert all(hasattr(module, name) for name in module.__all__)
     modules = {m.name for m in pkgutil.iter_modules(ffswap.models.__path__)}
     public = {n for n in vars(ffswap.models) if not n.startswith("_")} - modules
