@@ -12,7 +12,10 @@ from ffswap.errors import OptionError
 from ffswap.options import (
     DetectOptions,
     EncodeOptions,
+    FaceChoice,
     MeshSwapOptions,
+    ModelOptions,
+    Person,
     Position,
     SwapOptions,
     TrackOptions,
@@ -73,7 +76,15 @@ REFUSED: list[tuple[Any, str, list[Any]]] = [
     (TrackOptions, "smooth_beta", [-0.1]),
     (MeshSwapOptions, "shape", [-0.01, 1.01]),
     (EncodeOptions, "quality", [-1, 101]),
-    (SwapOptions, "faces", ["", "Largest", "both"]),
+    (SwapOptions, "faces", ["", "Largest", "both", "left-right", "left-right:", "left-right:0"]),
+    (SwapOptions, "faces", ["left-right:1,", "left-right:100", "left-right:1, 2", "right-left:1"]),
+    (SwapOptions, "reference", ["", " "]),
+    (SwapOptions, "reference_distance", [0, 1, -0.1]),
+    (ModelOptions, "swapper", ["", " "]),
+    (ModelOptions, "restorer", [""]),
+    (ModelOptions, "mask_blur", [-0.1, 1.1]),
+    (ModelOptions, "mask_padding", [(0, 0, 0), (-1, 0, 0, 0), (50, 0, 50, 0), (0, 60, 0, 40)]),
+    (ModelOptions, "pixel_boost", [0, 63, 2049]),
     (SwapOptions, "device", ["gpu", "cuda:", "cuda:x", "CPU", "cpu ", "cuda:1\n"]),
     (SwapOptions, "threads", [0, -1, 257]),
 ]
@@ -86,7 +97,13 @@ ALLOWED: list[tuple[Any, str, list[Any]]] = [
     (TrackOptions, "smooth_beta", [0, 10]),
     (MeshSwapOptions, "shape", [0, 1]),
     (EncodeOptions, "quality", [None, 0, 100]),
-    (SwapOptions, "faces", ["largest", "all"]),
+    (SwapOptions, "faces", ["largest", "all", "left-right:1", "left-right:3,1,99"]),
+    (SwapOptions, "reference", [None, "anna.jpg"]),
+    (SwapOptions, "reference_distance", [0.01, 0.99]),
+    (ModelOptions, "restorer", [None, "gfpgan_1.4"]),
+    (ModelOptions, "masks", [("box",), ("area", "box", "region", "occlusion")]),
+    (ModelOptions, "mask_padding", [(10, 20, 30, 40)]),
+    (ModelOptions, "pixel_boost", [None, 64, 2048]),
     (SwapOptions, "device", ["auto", "cpu", "cuda", "cuda:0", "cuda:15"]),
     (SwapOptions, "threads", [None, 1, 256]),
 ]
@@ -117,3 +134,24 @@ def test_options_are_frozen_and_named(cls):
 def test_parts_are_not_shared_and_equal_options_are_equal():
     assert SwapOptions() == SwapOptions()
     assert SwapOptions(detect=DetectOptions(score=0.6)) != SwapOptions()
+
+
+@pytest.mark.parametrize("masks", [(), ("box", "box"), ("circle",), ("",)])
+def test_masks_are_known_and_each_is_named_once(masks):
+    with pytest.raises(OptionError, match="allowed: one or more of box, occlusion, region, area"):
+        ModelOptions(masks=masks)
+
+
+def test_places_are_read_in_any_order():
+    assert FaceChoice.parse("left-right:3,1,3").places == (1, 3)
+
+
+def test_a_mapping_has_a_source_and_a_reference():
+    assert Person.parse("a b.jpg=/x/c.png") == Person(source="a b.jpg", reference="/x/c.png")
+
+
+@pytest.mark.parametrize("text", ["", "a.jpg", "a.jpg=", "=b.jpg", " = ", "a=b=c"])
+def test_what_is_no_mapping(text):
+    with pytest.raises(OptionError, match="allowed: SOURCE=REFERENCE") as caught:
+        Person.parse(text)
+    assert repr(text) in str(caught.value)

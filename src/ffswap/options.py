@@ -16,18 +16,24 @@ __all__ = [
     "DetectOptions",
     "EncodeOptions",
     "FaceChoice",
+    "MaskKind",
     "MeshSwapOptions",
+    "ModelOptions",
+    "Person",
     "Position",
     "Precision",
     "SwapOptions",
     "TrackOptions",
 ]
 
-FaceChoice = Literal["largest", "all"]
+MaskKind = Literal["box", "occlusion", "region", "area"]
 Precision = Literal["fp16", "fp32"]
 
 # More rows than this make no net faster; a larger number is a slip of the finger.
 LARGEST_BATCH = 1024
+# Sides of the squares that faces are swapped at, pixels: no published net is smaller, and above it
+# no video has the detail.
+MIN_BOOST, MAX_BOOST = 64, 2048
 # Of TensorRT's builder_optimization_level, in every version that has it.
 MAX_OPT_LEVEL = 5
 
@@ -71,6 +77,70 @@ class Position:
             f"{text!r} is neither a time nor a frame",
             hint="write a time as 12.5, 1:02.5 or 00:01:02.5, or a frame as 250f",
         )
+
+
+@dataclass(frozen=True)
+class FaceChoice:
+    """Which faces of a frame are meant.
+
+    Attributes:
+        kind: the largest one, all, or those at some places from left to right.
+        places: counted from 1, for the last of these.
+    """
+
+    kind: Literal["largest", "all", "left-right"]
+    places: tuple[int, ...] = ()
+
+    @classmethod
+    def parse(cls, text: str) -> FaceChoice:
+        """Read ``largest``, ``all``, ``left-right:2`` or ``left-right:1,3``.
+
+        Raises:
+            OptionError: the text is none of these.
+        """
+        if text == "largest":
+            return cls("largest")
+        if text == "all":
+            return cls("all")
+        if match := re.fullmatch(r"left-right:([1-9]\d?(?:,[1-9]\d?)*)", text):
+            return cls("left-right", tuple(sorted({int(one) for one in match[1].split(",")})))
+        raise OptionError(
+            f"faces is {text!r}; allowed: largest, all, or left-right:N with places counted from 1",
+            hint="left-right:1,3 means the first and the third face from the left",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Person:
+    """Somebody in the target, and the face that they get.
+
+    Attributes:
+        source: photo of the face to put in, or a folder of photos of one face.
+        reference: photo by which the person is known in the target.
+    """
+
+    source: str
+    reference: str
+
+    def __post_init__(self) -> None:
+        _require(bool(self.source.strip()), "source", self.source, "a photo or a folder of photos")
+        _require(bool(self.reference.strip()), "reference", self.reference, "a photo")
+
+    @classmethod
+    def parse(cls, text: str) -> Person:
+        """Read ``SOURCE=REFERENCE``.
+
+        Raises:
+            OptionError: the text is not of that form.
+        """
+        source, sign, reference = text.partition("=")
+        if not (sign and source.strip() and reference.strip()) or "=" in reference:
+            raise OptionError(
+                f"{text!r} does not map a face to a person; allowed: SOURCE=REFERENCE",
+                hint="name two photos: the face to put in, and the person in the target who gets "
+                "it, such as anna.jpg=guest.jpg",
+            )
+        return cls(source=source, reference=reference)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,6 +203,72 @@ class MeshSwapOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ModelOptions:
+    """Which models work on a face, and how their results come together.
+
+    A model is named as `ffswap models list` does, or by the path of its ONNX file.
+
+    Attributes:
+        swapper: ``auto``: the best one that is installed, else the embedded one (``mesh``).
+        detector: finds faces; ``auto``: the embedded one.
+        landmarker: finds points in a face; ``auto``: the embedded face mesh; ``none``: the points
+            of the detector.
+        restorer: works over each swapped face; None: nothing does.
+        masks: what limits where a face is painted; all that are named count together.
+        occluder: for the mask ``occlusion``; ``auto``: the first that is installed.
+        parser: for the mask ``region``, likewise.
+        mask_blur: softness of the box mask's edge, 0 to 1, by half the side of the crop.
+        mask_padding: top, right, bottom and left that the box mask leaves out, percent.
+        regions: labels of the parser that the mask ``region`` keeps; empty: the face itself.
+        areas: parts that the mask ``area`` keeps; empty: all of them.
+        pixel_boost: side of the square that a face is swapped at, pixels, a multiple of the
+            model's own; None: the model's own.
+        restore_blend: how much of the restorer's result is taken, 0 to 1.
+    """
+
+    swapper: str = "auto"
+    detector: str = "auto"
+    landmarker: str = "auto"
+    restorer: str | None = None
+    masks: tuple[MaskKind, ...] = ("box",)
+    occluder: str = "auto"
+    parser: str = "auto"
+    mask_blur: float = 0.3
+    mask_padding: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+    regions: tuple[str, ...] = ()
+    areas: tuple[str, ...] = ()
+    pixel_boost: int | None = None
+    restore_blend: float = 0.8
+
+    def __post_init__(self) -> None:
+        for name in ("swapper", "detector", "landmarker", "occluder", "parser", "restorer"):
+            value = getattr(self, name)
+            _require(value is None or bool(value.strip()), name, value, "the name of a model")
+        kinds = get_args(MaskKind)
+        _require(
+            len(self.masks) > 0
+            and set(self.masks) <= set(kinds)
+            and len(set(self.masks)) == len(self.masks),
+            "mask", ",".join(self.masks), f"one or more of {', '.join(kinds)}, each once",
+        )  # fmt: skip
+        _require(0 <= self.mask_blur <= 1, "mask_blur", self.mask_blur, "0 to 1")
+        padding = self.mask_padding
+        _require(
+            len(padding) == 4
+            and min(padding) >= 0
+            and padding[0] + padding[2] < 100
+            and padding[1] + padding[3] < 100,
+            "mask_padding", padding, "four percentages, those of opposite sides below 100 together",
+        )  # fmt: skip
+        if self.pixel_boost is not None:
+            _require(
+                MIN_BOOST <= self.pixel_boost <= MAX_BOOST,
+                "pixel_boost", self.pixel_boost, f"{MIN_BOOST} to {MAX_BOOST} (pixels)",
+            )  # fmt: skip
+        _require(0 <= self.restore_blend <= 1, "blend", self.restore_blend, "0 to 1")
+
+
+@dataclass(frozen=True, kw_only=True)
 class EncodeOptions:
     """How the output is encoded. None means: chosen from the input and the container.
 
@@ -160,7 +296,13 @@ class SwapOptions:
     """Everything that one run of `ffswap.swap` can be told.
 
     Attributes:
-        faces: which faces of the target are swapped: the largest one, or all.
+        faces: which faces of the target are swapped: ``largest``, ``all``, or ``left-right:N,M``,
+            the N-th and M-th from the left. Where persons are named, of all the others.
+        people: further persons in the target who get a face of their own.
+        reference: photo of the person in the target who gets the source's face; None: those that
+            `faces` says.
+        reference_distance: two faces are one person below this, 0 to 1: half of 1 minus the cosine
+            between their embeddings.
         start: first moment of the target that is kept; the output begins there.
         end: first moment of the target that is no longer kept.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
@@ -169,7 +311,10 @@ class SwapOptions:
         overwrite: replace the output if it exists.
     """
 
-    faces: FaceChoice = "largest"
+    faces: str = "largest"
+    people: tuple[Person, ...] = ()
+    reference: str | None = None
+    reference_distance: float = 0.3
     start: Position | None = None
     end: Position | None = None
     device: str = "auto"
@@ -177,12 +322,16 @@ class SwapOptions:
     overwrite: bool = False
     detect: DetectOptions = field(default_factory=DetectOptions)
     track: TrackOptions = field(default_factory=TrackOptions)
+    models: ModelOptions = field(default_factory=ModelOptions)
     mesh: MeshSwapOptions = field(default_factory=MeshSwapOptions)
     encode: EncodeOptions = field(default_factory=EncodeOptions)
 
     def __post_init__(self) -> None:
-        choices = get_args(FaceChoice)
-        _require(self.faces in choices, "faces", self.faces, " or ".join(choices))
+        FaceChoice.parse(self.faces)
+        distance = self.reference_distance
+        _require(0 < distance < 1, "reference_distance", distance, "between 0 and 1")
+        if self.reference is not None:
+            _require(bool(self.reference.strip()), "reference", self.reference, "a photo")
         _require(
             re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device) is not None,
             "device", self.device, "auto, cpu, cuda, cuda:N",

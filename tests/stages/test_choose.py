@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from ffswap.carriers import Colour, Faces, Frames, PixelFormat
+from ffswap.options import FaceChoice
 from ffswap.stages.choose import FaceChooser
 
 TINY = (np.zeros((2, 2), np.uint8),) * 3
@@ -40,11 +41,12 @@ def faces(*rows: tuple[int, int, float]) -> Faces:
 
 def chosen(heights: list[dict[int, float]], fps: int = 25, batch: int = 4) -> list[int | None]:
     """The track chosen in each frame, given the heights of the tracks in each."""
-    chooser, out = FaceChooser("largest"), []
+    chooser, out = FaceChooser(FaceChoice("largest")), []
     for at in range(0, len(heights), batch):
         part = heights[at : at + batch]
         rows = [(i, t, h) for i, all_of in enumerate(part) for t, h in all_of.items()]
-        got = chooser(frames(at, len(part), fps), faces(*rows) if rows else Faces.empty())
+        given = faces(*rows) if rows else Faces.empty()
+        got = given.rows(chooser(frames(at, len(part), fps), given))
         by_frame = dict(zip(got.frame.tolist(), got.track.tolist(), strict=True))
         assert len(by_frame) == len(got)
         out += [by_frame.get(i) for i in range(len(part))]
@@ -53,7 +55,7 @@ def chosen(heights: list[dict[int, float]], fps: int = 25, batch: int = 4) -> li
 
 def test_all_means_all():
     some = faces((0, 3, 10), (0, 4, 20), (1, 3, 10))
-    assert FaceChooser("all")(frames(0, 2), some) is some
+    assert FaceChooser(FaceChoice("all"))(frames(0, 2), some).tolist() == [0, 1, 2]
 
 
 def test_the_largest_of_the_first_frame():
@@ -97,3 +99,31 @@ def test_it_stays_chosen_through_frames_without_any_face():
 def test_after_a_change_the_old_one_is_a_rival_like_any_other():
     got = chosen([{1: 100.0}] + [{1: 100.0, 2: 150.0}] * 26 + [{1: 300.0, 2: 150.0}] * 27)
     assert got == [1] * 26 + [2] * (1 + 25) + [1] * 2
+
+
+def by_place(
+    text: str, *batches: list[tuple[int, int, float, bool]]
+) -> list[list[tuple[int, int]]]:
+    """(frame, track) chosen in each batch of (frame, track, left edge, fresh)."""
+    chooser, out = FaceChooser(FaceChoice.parse(text)), []
+    for rows in batches:
+        given = faces(*((frame, track, 50.0) for frame, track, _, _ in rows))
+        given.box[:, 0] = [left for _, _, left, _ in rows]
+        given.box[:, 2] = given.box[:, 0] + 40
+        given.fresh[:] = [fresh for _, _, _, fresh in rows]
+        rows_of = given.rows(chooser(frames(0, 9), given))
+        out.append(list(zip(rows_of.frame.tolist(), rows_of.track.tolist(), strict=True)))
+    return out
+
+
+def test_places_are_counted_from_the_left():
+    row = [(0, 7, 200.0, True), (0, 8, 10.0, True), (0, 9, 90.0, True)]
+    assert by_place("left-right:1", row) == [[(0, 8)]]
+    assert by_place("left-right:1,3", row) == [[(0, 7), (0, 8)]]
+    assert by_place("left-right:4", row) == [[]]
+
+
+def test_a_face_keeps_the_place_that_it_had_when_it_appeared():
+    first = [(0, 1, 10.0, True), (0, 2, 90.0, True), (1, 1, 99.0, False), (1, 2, 20.0, False)]
+    later = [(0, 1, 99.0, False), (0, 2, 20.0, False), (0, 3, 0.0, True)]
+    assert by_place("left-right:1", first, later) == [[(0, 1), (1, 1)], [(0, 1), (0, 3)]]

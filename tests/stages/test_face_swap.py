@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from ffswap.options import MeshSwapOptions, TrackOptions
+from ffswap.options import FaceChoice, MeshSwapOptions, TrackOptions
 from ffswap.stages.choose import FaceChooser
-from ffswap.stages.face_swap import FaceSwap
-from ffswap.stages.mesh_swap import MeshSwapper
+from ffswap.stages.face_swap import FaceSwap, SwapPlan
+from ffswap.stages.mesh_swap import MeshSwapper, MeshSwappers
 from ffswap.stages.track import FaceTracker
 from tests.stages.face_scenes import Nets, copy_of, frames_of, scene, some
 
@@ -16,7 +16,8 @@ SIZE = (180, 320)
 
 def a_swap(nets: Nets, source, choice="largest") -> FaceSwap:
     tracker = FaceTracker(*nets, TrackOptions())
-    return FaceSwap(tracker, FaceChooser(choice), MeshSwapper(source, MeshSwapOptions()))
+    swappers = MeshSwappers([MeshSwapper(source, MeshSwapOptions())])
+    return FaceSwap(tracker, FaceChooser(FaceChoice.parse(choice)), swappers)
 
 
 def test_counts_and_untouched_frames(nets, hopper):
@@ -51,10 +52,11 @@ def test_looking_changes_nothing_and_painting_later_is_the_same(nets, hopper):
     frames = frames_of([scene(*SIZE, ("astronaut", 20 + k, 10, 150)) for k in range(3)])
     one, two = copy_of(frames), copy_of(frames)
     swap = a_swap(nets, hopper)
-    plans = swap.look(one)
+    plan = swap.look(one)
     assert all((a == b).all() for p, q in zip(one.planes, frames.planes, strict=True) for a, b in zip(p, q, strict=True))  # fmt: skip
     for k in (2, 1, 0):
-        swap.paint(some(one, k, k + 1), plans[k : k + 1])
+        here = SwapPlan(plan.faces.rows(plan.faces.frame == k), plan.paints[k : k + 1])
+        swap.paint(some(one, k, k + 1), here)
     swap = a_swap(nets, hopper)
     for k in range(3):
         part = some(two, k, k + 1)

@@ -8,8 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 import typer
 
 from ..errors import CancelledError, OptionError
-from ..options import EncodeOptions, FaceChoice, MeshSwapOptions, Position, SwapOptions
+from ..options import (
+    EncodeOptions,
+    MaskKind,
+    MeshSwapOptions,
+    ModelOptions,
+    Person,
+    Position,
+    SwapOptions,
+)
 from .errors import ExitCode, StoppedError
+from .folders import models_folder
 from .messages import note, printable, result, result_json
 from .progress import MODES, Display, make_display
 from .signals import StopSignals
@@ -21,7 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-_FACES = get_args(FaceChoice)
+_FACES = ("largest", "all", "left-right:1")
+_MASKS = get_args(MaskKind)
 _DEVICES = ("auto", "cpu", "cuda")
 _POSITION_HELP = "a time as 12.5, 1:02.5 or 00:01:02.5, or a frame as 250f"
 
@@ -39,10 +49,46 @@ def _value(name: str, metavar: str, text: str, words: tuple[str, ...] = ()) -> A
     return typer.Option(name, metavar=metavar, help=text, autocompletion=complete)
 
 
-_Source = Annotated[Path, typer.Argument(metavar="SOURCE", help="photo of the face to put in")]
+_Source = Annotated[
+    Path,
+    typer.Argument(
+        metavar="SOURCE", help="photo of the face to put in, or a folder of photos of that face"
+    ),
+]
 _Target = Annotated[Path, typer.Argument(metavar="TARGET", help="video (or picture) to change")]
-_Output = Annotated[Path, typer.Argument(metavar="OUTPUT", help="file to write")]
-_Faces = Annotated[str, _value("--faces", "largest|all", "which faces to replace", _FACES)]
+_Output = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="OUTPUT", help="file to write", show_default=False,
+    ),
+]  # fmt: skip
+_Faces = Annotated[
+    str, _value("--faces", "largest|all|left-right:N,…", "which faces to replace", _FACES)
+]
+_Reference = Annotated[
+    str | None, _value("--reference", "PHOTO", "replace this person only; needs a recogniser")
+]
+_Distance = Annotated[
+    float, _value("--reference-distance", "0..1", "below it two faces are one person")
+]
+_Map = Annotated[
+    list[str] | None,
+    _value("--map", "SOURCE=REFERENCE", "this face goes on that person; may be repeated"),
+]
+_Model = Annotated[str, _value("--model", "NAME|FILE", "swapper; see ffswap models list")]
+_Detector = Annotated[str, _value("--detector", "NAME|FILE", "what finds faces")]
+_Landmarker = Annotated[str, _value("--landmarker", "NAME|FILE|none", "what finds their points")]
+_Mask = Annotated[
+    str, _value("--mask", "KIND,…", f"what limits the painted region: {', '.join(_MASKS)}", _MASKS)
+]
+_Restore = Annotated[str | None, _value("--restore", "NAME|FILE", "work over each swapped face")]
+_Boost = Annotated[
+    int | None, _value("--pixel-boost", "PX", "side of the square that a face is swapped at")
+]
+_Blend = Annotated[float, _value("--blend", "0..1", "how much of --restore is taken")]
+_ModelsDir = Annotated[
+    Path | None, _value("--models-dir", "DIR", "where models are kept (FFSWAP_MODELS_DIR)")
+]
 _Start = Annotated[
     str | None, _value("--start", "POSITION", f"first moment kept: {_POSITION_HELP}")
 ]
@@ -83,8 +129,19 @@ _Quiet = Annotated[
 def command(
     source: _Source,
     target: _Target,
-    output: _Output,
+    output: _Output = None,
     faces: _Faces = "largest",
+    reference: _Reference = None,
+    reference_distance: _Distance = 0.3,
+    map_: _Map = None,
+    model: _Model = "auto",
+    detector: _Detector = "auto",
+    landmarker: _Landmarker = "auto",
+    mask: _Mask = "box",
+    restore: _Restore = None,
+    pixel_boost: _Boost = None,
+    blend: _Blend = 0.8,
+    models_dir: _ModelsDir = None,
     start: _Start = None,
     end: _End = None,
     encoder: _Encoder = None,
@@ -98,16 +155,31 @@ def command(
     as_json: _Json = False,
     quiet: _Quiet = False,
 ) -> int:
-    """Put the face of the photo SOURCE into the video TARGET and write OUTPUT."""
-    for path in (source, target, output):
-        _refuse_stream(path)
+    """Put the face of the photo SOURCE into the video TARGET and write OUTPUT.
+
+    With --map, SOURCE may be left out: `ffswap swap --map anna.jpg=guest.jpg TARGET OUTPUT`.
+    """
+    people = tuple(Person.parse(text) for text in map_ or ())
+    photo, target, output = _files(source, target, output, mapped=bool(people))
     options = SwapOptions(
-        faces=faces,  # type: ignore[arg-type]  # checked by the class, whose error names what is allowed
+        faces=faces,
+        people=people,
+        reference=_given("--reference", reference),
+        reference_distance=reference_distance,
         start=_position("--start", start),
         end=_position("--end", end),
         device=device,
         threads=threads,
         overwrite=overwrite,
+        models=ModelOptions(
+            swapper=model,
+            detector=detector,
+            landmarker=landmarker,
+            restorer=_given("--restore", restore),
+            masks=tuple(mask.split(",")),  # type: ignore[arg-type]  # checked by the class
+            pixel_boost=pixel_boost,
+            restore_blend=blend,
+        ),
         mesh=MeshSwapOptions(keep_occluders=keep_occluders),
         encode=EncodeOptions(
             encoder=_given("--encoder", encoder), quality=quality, preset=_given("--preset", preset)
@@ -117,7 +189,7 @@ def command(
     if quiet:
         display = make_display("none")
     with StopSignals(quiet=quiet) as signals:
-        report = _run(source, target, output, options, display, signals)
+        report = _run(photo, target, output, options, models_folder(models_dir), display, signals)
     if not quiet:
         _warn(report)
     if as_json:
@@ -125,6 +197,24 @@ def command(
     elif not quiet:
         result(*_summary(report))
     return ExitCode.OK if report.complete else ExitCode.CUT_SHORT
+
+
+def _files(
+    source: Path, target: Path, output: Path | None, *, mapped: bool
+) -> tuple[Path | None, Path, Path]:
+    """Source, target and output; of two files with --map the first is the target."""
+    photo: Path | None = source
+    if output is None:
+        if not mapped:
+            raise OptionError(
+                "two files were given; allowed: SOURCE TARGET OUTPUT",
+                hint="name the file to write; only with --map is SOURCE left out",
+            )
+        photo, target, output = None, source, target
+    for path in (photo, target, output):
+        if path is not None:
+            _refuse_stream(path)
+    return photo, target, output
 
 
 def _refuse_stream(path: Path) -> None:
@@ -151,10 +241,11 @@ def _position(option: str, text: str | None) -> Position | None:
 
 
 def _run(
-    source: Path,
+    source: Path | None,
     target: Path,
     output: Path,
     options: SwapOptions,
+    models: Path,
     display: Display,
     signals: StopSignals,
 ) -> SwapReport:
@@ -167,8 +258,9 @@ def _run(
         pipeline.tune_process()
         with display:
             report: SwapReport = swap(
-                source, target, output, options=options, progress=display, cancel=signals.cancel
-            )
+                source, target, output, options=options, models=models, progress=display,
+                cancel=signals.cancel,
+            )  # fmt: skip
     except (CancelledError, KeyboardInterrupt) as error:
         raise StoppedError(
             f"stopped ({signals.name}); nothing was written to {output}",

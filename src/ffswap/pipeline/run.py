@@ -1,6 +1,6 @@
 """Running a swap over a clip: decoder, compute and encoder side by side.
 
-    decode ──Frames──> look ──Frames, plans──> paint (several) ──> encode
+    decode ──Frames──> look ──Frames, plan───> paint (several) ──> encode
            └─packets of other streams, in their place in the order ─────┘
 
 Each arrow is a bounded queue, so memory does not depend on the clip's length. `look` must see the
@@ -21,8 +21,7 @@ from typing import TypeAlias
 from ..carriers import Frames
 from ..errors import CancelledError
 from ..media import ClipReader, ClipWriter, CopiedPackets
-from ..stages.face_swap import FaceSwap
-from ..stages.mesh_swap import Paint
+from ..stages.face_swap import FaceSwap, SwapPlan
 from .machine import find_cpu
 from .report import ProgressCallback, ProgressEvent
 from .threads import Channel, Crew, StoppedError, Stopwatch
@@ -132,13 +131,13 @@ class ClipRun:
                 jobs.put(item)
                 continue
             with self._watches["track"].running():
-                plans = self.swap.look(item)
-            jobs.put(pool.submit(self._paint, item, plans))
+                plan = self.swap.look(item)
+            jobs.put(pool.submit(self._paint, item, plan))
         jobs.end()
 
-    def _paint(self, frames: Frames, plans: list[list[Paint]]) -> Frames:
+    def _paint(self, frames: Frames, plan: SwapPlan) -> Frames:
         with self._watches["paint"].running():
-            self.swap.paint(frames, plans)
+            self.swap.paint(frames, plan)
         return frames
 
     def _encode(self, jobs: Channel[Job], stop: threading.Event) -> None:

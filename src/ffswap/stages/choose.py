@@ -20,19 +20,40 @@ class FaceChooser:
     """Keeps the faces that are to be swapped. Passive, one per clip; frames come in order.
 
     Args:
-        choice: ``all``; or ``largest``: the one that is largest when it appears stays chosen until
-            it is lost or another has been clearly larger for a while.
+        choice: all; the largest: the one that is largest when it appears stays chosen until it is
+            lost or another has been clearly larger for a while; places from left to right: where a
+            face stands among the others when it appears decides for as long as it is followed.
     """
 
     def __init__(self, choice: FaceChoice) -> None:
         self._choice = choice
         self._chosen: int | None = None
         self._rival: tuple[int, float] | None = None
+        self._placed: dict[int, bool] = {}
 
-    def __call__(self, frames: Frames, faces: Faces) -> Faces:
-        """The chosen rows."""
-        if self._choice == "all" or not len(faces):
-            return faces
+    def __call__(self, frames: Frames, faces: Faces) -> I64:
+        """Indices of the chosen rows, ascending."""
+        if self._choice.kind == "all" or not len(faces):
+            return np.arange(len(faces))
+        return (
+            self._by_place(faces) if self._choice.kind == "left-right" else self._one(frames, faces)
+        )
+
+    def _by_place(self, faces: Faces) -> I64:
+        """Rows at the asked places; new faces get theirs among all in their first frame."""
+        middle = (faces.box[:, 0] + faces.box[:, 2]) / 2
+        keep: list[int] = []
+        for i in np.unique(faces.frame):
+            rows = np.flatnonzero(faces.frame == i)
+            order = rows[np.argsort(middle[rows], kind="stable")]
+            for place, row in enumerate(order.tolist(), start=1):
+                track = int(faces.track[row])
+                if faces.fresh[row] or track not in self._placed:
+                    self._placed[track] = place in self._choice.places
+            keep += [row for row in rows.tolist() if self._placed[int(faces.track[row])]]
+        return np.asarray(keep, np.int64)
+
+    def _one(self, frames: Frames, faces: Faces) -> I64:
         height = faces.box[:, 3] - faces.box[:, 1]
         keep = [
             self._pick(
@@ -40,7 +61,7 @@ class FaceChooser:
             )
             for i in np.unique(faces.frame)
         ]
-        return faces.rows(np.asarray(keep, np.int64))
+        return np.asarray(keep, np.int64)
 
     def _pick(self, rows: I64, track: I64, height: F32, now: float) -> int:
         largest = int(rows[np.argmax(height[rows])])

@@ -2,16 +2,56 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
-from ..carriers import Frames
+import numpy as np
+
+from ..carriers import F32, I64, Faces, Frames
 from ..geometry.hand import hand_polygons
 from .choose import FaceChooser
 from .hands import HandTracker
-from .mesh_swap import MeshSwapper, Paint
-from .track import FaceTracker
+from .match import PeopleMatcher
 
-__all__ = ["FaceSwap", "FrameCounts"]
+__all__ = ["FaceSwap", "FrameCounts", "Restoring", "SwapPlan", "Swapper", "Tracker"]
+
+
+class Tracker(Protocol):
+    """Follows the faces of a clip; frames come in order."""
+
+    @property
+    def faces_seen(self) -> int:
+        """Different faces so far."""
+
+    def __call__(self, frames: Frames) -> Faces:
+        """The faces of the next frames of the clip."""
+
+
+class Swapper(Protocol):
+    """Paints faces. `plan` is called in order, `paint` from any thread."""
+
+    def plan(
+        self, frames: Frames, faces: Faces, who: I64, covers: Sequence[Sequence[F32]] = ()
+    ) -> list[list[Any]]:
+        """What will be painted into each of the frames; reads them, changes nothing.
+
+        Args:
+            frames: the next n frames of the clip.
+            faces: m faces to be painted over.
+            who: (m,) index of the person whose face each of them gets.
+            covers: n lists of polygons (k, 2), luma pixels, that lie before the faces.
+        """
+
+    def paint(self, frames: Frames, plans: list[list[Any]]) -> None:
+        """Paint what `plan` returned for these frames, in place."""
+
+
+class Restoring(Protocol):
+    """Works over painted faces. Called from any thread."""
+
+    def __call__(self, frames: Frames, faces: Faces) -> None:
+        """Change these faces in place."""
 
 
 @dataclass
@@ -20,13 +60,26 @@ class FrameCounts:
 
     Attributes:
         frames: looked at.
-        frames_without_face: of these, without any.
+        frames_without_face: of these, without any that is to be swapped.
         faces: to be swapped, one per face and frame.
     """
 
     frames: int = 0
     frames_without_face: int = 0
     faces: int = 0
+
+
+@dataclass(frozen=True)
+class SwapPlan:
+    """What will be done to a batch of frames.
+
+    Attributes:
+        faces: that are swapped.
+        paints: of the swapper, a list for each frame.
+    """
+
+    faces: Faces
+    paints: list[list[Any]]
 
 
 class FaceSwap:
@@ -36,20 +89,28 @@ class FaceSwap:
 
     Args:
         tracker: follows faces.
-        chooser: picks those to swap.
+        chooser: picks those to swap among the faces that are none of the named people.
         swapper: paints them.
         hands: finds what must not be painted over; None: nothing is looked for.
+        people: knows the named people, whose numbers come first; None: there are none.
+        others: number of the source for the chosen faces; None: only named people are swapped.
+        restorer: works over what was painted, or None.
     """
 
     def __init__(
         self,
-        tracker: FaceTracker,
+        tracker: Tracker,
         chooser: FaceChooser,
-        swapper: MeshSwapper,
+        swapper: Swapper,
         hands: HandTracker | None = None,
+        *,
+        people: PeopleMatcher | None = None,
+        others: int | None = 0,
+        restorer: Restoring | None = None,
     ) -> None:
         self._tracker, self._chooser, self._swapper = tracker, chooser, swapper
-        self._hands = hands
+        self._hands, self._people, self._others = hands, people, others
+        self._restorer = restorer
         self.counts = FrameCounts()
 
     @property
@@ -57,21 +118,33 @@ class FaceSwap:
         """Different faces so far."""
         return self._tracker.faces_seen
 
-    def look(self, frames: Frames) -> list[list[Paint]]:
+    def look(self, frames: Frames) -> SwapPlan:
         """What to paint into each of the next frames."""
         found = self._tracker(frames)
-        chosen = self._chooser(frames, found)
+        who = self._assign(frames, found)
+        chosen, who = found.rows(who >= 0), who[who >= 0]
         counts = self.counts
         counts.frames += len(frames)
         counts.frames_without_face += len(frames) - len(set(chosen.frame.tolist()))
         counts.faces += len(chosen)
-        if self._hands is None:
-            return self._swapper.plan(frames, chosen)
-        hands = self._hands(frames, chosen)
-        covers = [[p for hand in here for p in hand_polygons(hand.points)] for here in hands]
-        return self._swapper.plan(frames, chosen, covers)
+        covers: list[list[F32]] = []
+        if self._hands is not None:
+            hands = self._hands(frames, chosen)
+            covers = [[p for hand in here for p in hand_polygons(hand.points)] for here in hands]
+        return SwapPlan(chosen, self._swapper.plan(frames, chosen, who, covers))
 
-    def paint(self, frames: Frames, plans: list[list[Paint]]) -> None:
+    def _assign(self, frames: Frames, faces: Faces) -> I64:
+        """(n,) number of the source that each face gets, -1 for none."""
+        who = np.full(len(faces), -1, np.int64)
+        if self._people is not None:
+            who = self._people(frames, faces)
+        rest = np.flatnonzero(who < 0)
+        if self._others is not None and len(rest):
+            who[rest[self._chooser(frames, faces.rows(rest))]] = self._others
+        return who
+
+    def paint(self, frames: Frames, plan: SwapPlan) -> None:
         """Paint what `look` returned for these frames, in place."""
-        for i, paints in enumerate(plans):
-            self._swapper.paint(frames, i, paints)
+        self._swapper.paint(frames, plan.paints)
+        if self._restorer is not None and len(plan.faces):
+            self._restorer(frames, plan.faces)

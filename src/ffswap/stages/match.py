@@ -1,0 +1,100 @@
+"""Knowing people again: which of the named persons a followed face is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..carriers import F32, I64, Faces, Frames
+
+__all__ = ["Embed", "PeopleMatcher"]
+
+Embed = Callable[[Frames, I64, F32], F32]
+"""Frames, index of the frame (n,) and five points (n, 5, 2) of each face, to embeddings (n, d)."""
+
+LOOK_EVERY_S = 0.5
+"""How often a followed face is looked at again: it does not become somebody else, but may turn to the
+camera."""
+
+SURE_MARGIN = 0.05
+"""A face that was told to be one person becomes another only if that one is nearer by this much."""
+
+FEWEST_PX = 16.0
+"""Faces lower than this say nothing about who they are."""
+
+
+@dataclass
+class _Known:
+    """What is known of one track: the sum of its unit embeddings, and the verdict."""
+
+    total: F32
+    looked_s: float
+    person: int
+
+
+class PeopleMatcher:
+    """Says for each face which person it is. Passive, one per clip; frames come in order.
+
+    A verdict rests on the mean of all that was seen of a track, so one bad frame does not change it.
+
+    Args:
+        embed: of the recogniser.
+        references: (p, d) float32, a unit embedding per person.
+        distance: largest distance to a reference, 0 to 1: half of 1 minus the cosine.
+    """
+
+    def __init__(self, embed: Embed, references: F32, distance: float) -> None:
+        self._embed, self._references, self._limit = embed, references, distance
+        self._known: dict[int, _Known] = {}
+
+    def __call__(self, frames: Frames, faces: Faces) -> I64:
+        """(n,) index of the person of each face, -1 for somebody else."""
+        due = self._due(frames, faces)
+        if len(due):
+            found = self._embed(frames, faces.frame[due], faces.points[due])
+            for row, embedding in zip(due.tolist(), found, strict=True):
+                self._learn(faces, row, embedding, frames.seconds(int(faces.frame[row])))
+        people = (self._known.get(int(track)) for track in faces.track)
+        return np.array([-1 if one is None else one.person for one in people], np.int64)
+
+    def _due(self, frames: Frames, faces: Faces) -> NDArray[np.int64]:
+        """Rows that are to be looked at: new faces, and each of the others once in a while."""
+        high = faces.box[:, 3] - faces.box[:, 1] >= FEWEST_PX
+        looked = {track: known.looked_s for track, known in self._known.items()}
+        rows: list[int] = []
+        for row in range(len(faces)):
+            track, now = int(faces.track[row]), frames.seconds(int(faces.frame[row]))
+            if faces.fresh[row]:
+                self._known.pop(track, None)
+                looked.pop(track, None)
+            if high[row] and now - looked.get(track, -np.inf) >= LOOK_EVERY_S:
+                rows.append(row)
+                looked[track] = now
+        return np.asarray(rows, np.int64)
+
+    def _learn(self, faces: Faces, row: int, embedding: F32, now: float) -> None:
+        track = int(faces.track[row])
+        size = float(np.linalg.norm(embedding))
+        if not np.isfinite(size) or not size:
+            return
+        unit = (embedding / np.float32(size)).astype(np.float32)
+        known = self._known.get(track)
+        if known is None:
+            known = self._known[track] = _Known(np.zeros_like(unit), now, -1)
+        known.total, known.looked_s = known.total + unit, now
+        known.person = self._verdict(known)
+
+    def _verdict(self, known: _Known) -> int:
+        mean = known.total / np.linalg.norm(known.total)
+        apart = (1 - self._references @ mean) / 2
+        best = int(np.argmin(apart))
+        if apart[best] >= self._limit:
+            return -1
+        if known.person >= 0 and apart[known.person] < min(
+            self._limit, float(apart[best]) + SURE_MARGIN
+        ):
+            return known.person
+        return best

@@ -1,0 +1,54 @@
+"""Several people at once: a mesh swapper for each, painted in one order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import numpy as np
+
+from ...carriers import F32, I64, Faces, Frames
+from .render import Paint
+from .swapper import MeshSwapper
+
+__all__ = ["MeshSwappers", "PersonPaint"]
+
+PersonPaint: TypeAlias = tuple[int, Paint]
+"""Index of the swapper, and what it paints."""
+
+
+class MeshSwappers:
+    """Mesh swappers by person. Passive; `plan` is called in order, `paint` from any thread.
+
+    Args:
+        swappers: one per person.
+    """
+
+    def __init__(self, swappers: Sequence[MeshSwapper]) -> None:
+        self._swappers = swappers
+
+    def plan(
+        self, frames: Frames, faces: Faces, who: I64, covers: Sequence[Sequence[F32]] = ()
+    ) -> list[list[PersonPaint]]:
+        """What will be painted into each of the frames; reads them, changes nothing.
+
+        Args:
+            frames: the next n frames of the clip.
+            faces: to be painted over.
+            who: (m,) index of the person whose face each of them gets.
+            covers: n lists of polygons (k, 2), luma pixels, that lie before the faces.
+        """
+        plans: list[list[PersonPaint]] = [[] for _ in range(len(frames))]
+        for person, swapper in enumerate(self._swappers):
+            rows = np.flatnonzero(who == person)
+            for plan, paints in zip(
+                plans, swapper.plan(frames, faces.rows(rows), covers), strict=True
+            ):
+                plan += [(person, paint) for paint in paints]
+        return plans
+
+    def paint(self, frames: Frames, plans: Sequence[Sequence[PersonPaint]]) -> None:
+        """Paint into all frames, in each the hindmost (narrowest) face first, in place."""
+        for i, paints in enumerate(plans):
+            for person, paint in sorted(paints, key=lambda one: one[1].face_px):
+                self._swappers[person].paint(frames, i, [paint])

@@ -1,0 +1,111 @@
+"""Knowing people again: verdicts rest on what was seen of a track, and do not flicker."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+
+from ffswap.carriers import Colour, Faces, Frames, PixelFormat
+from ffswap.stages.match import LOOK_EVERY_S, PeopleMatcher
+
+TINY = (np.zeros((2, 2), np.uint8),) * 3
+ANNA, BEN, EVE = np.eye(3, 4, dtype=np.float32)
+FPS = 25
+
+
+def frames(first, n):
+    pts = np.arange(first, first + n, dtype=np.int64)
+    return Frames(
+        [TINY] * n, PixelFormat("yuv444p", 8, 0, 0), Colour(), pts, Fraction(1, FPS), first
+    )
+
+
+def faces(*rows, fresh=False, height=100):
+    """Of (frame, track)."""
+    n = len(rows)
+    box = np.zeros((n, 4), np.float32)
+    box[:, 2:] = height
+    return Faces(
+        frame=np.array([row[0] for row in rows], np.int64),
+        track=np.array([row[1] for row in rows], np.int64),
+        score=np.ones(n, np.float32),
+        box=box,
+        points=np.zeros((n, 5, 2), np.float32),
+        fresh=np.full(n, fresh),
+    )
+
+
+class Recogniser:
+    """Knows what each track looks like, and counts what it was asked."""
+
+    def __init__(self, looks):
+        self.looks, self.asked = looks, []
+        self.tracks = []
+
+    def matcher(self, *references, distance=0.3):
+        return PeopleMatcher(self, np.stack(references), distance)
+
+    def __call__(self, _, where, points):
+        assert len(where) == len(points)
+        self.asked.append(where.tolist())
+        return np.stack([self.looks[int(i)] for i in where]) * 7  # raw embeddings have any length
+
+
+def test_each_face_gets_the_person_that_it_is():
+    known = Recogniser([ANNA + 0.2 * EVE, BEN, EVE])
+    who = known.matcher(BEN, ANNA)(frames(0, 3), faces((0, 10), (1, 11), (2, 12), fresh=True))
+    assert who.tolist() == [1, 0, -1]
+    assert known.asked == [[0, 1, 2]]
+
+
+def test_the_distance_is_half_of_one_minus_the_cosine():
+    towards = np.float32(np.cos(1.0)) * ANNA + np.float32(np.sin(1.0)) * BEN
+    apart = (1 - np.cos(1.0)) / 2
+    for limit, person in ((apart + 1e-3, 0), (apart - 1e-3, -1)):
+        matcher = Recogniser([towards]).matcher(ANNA, distance=limit)
+        assert matcher(frames(0, 1), faces((0, 1))).tolist() == [person]
+
+
+def test_a_face_is_looked_at_once_in_a_while():
+    known = Recogniser([ANNA] * 50)
+    matcher = known.matcher(ANNA)
+    for first in range(0, 50, 5):
+        who = matcher(frames(first, 5), faces(*((i, 1) for i in range(5))))
+        assert who.tolist() == [0] * 5
+    assert sum(map(len, known.asked)) == round(50 / FPS / LOOK_EVERY_S)
+
+
+def test_one_bad_look_changes_nothing_and_many_do():
+    known = Recogniser([ANNA])
+    matcher = known.matcher(ANNA, BEN)
+    step, told = FPS, []
+    for k, look in enumerate([ANNA, ANNA, BEN, ANNA, BEN, BEN, BEN, BEN, BEN, BEN]):
+        known.looks = [look]
+        told.append(int(matcher(frames(k * step, 1), faces((0, 1)))[0]))
+    assert told[:5] == [0] * 5
+    assert told[-1] == 1
+    assert told == sorted(told)
+
+
+def test_a_new_face_with_an_old_number_is_looked_at_afresh():
+    known = Recogniser([ANNA])
+    matcher = known.matcher(ANNA, BEN)
+    assert matcher(frames(0, 1), faces((0, 1), fresh=True)).tolist() == [0]
+    known.looks = [BEN]
+    assert matcher(frames(1, 1), faces((0, 1), fresh=True)).tolist() == [1]
+
+
+def test_tiny_faces_are_nobody():
+    known = Recogniser([ANNA])
+    assert known.matcher(ANNA)(frames(0, 1), faces((0, 1), height=9)).tolist() == [-1]
+    assert known.asked == []
+
+
+def test_a_recogniser_that_says_nothing_tells_nobody():
+    known = Recogniser([np.zeros(4, np.float32), np.full(4, np.nan, np.float32)])
+    assert known.matcher(ANNA)(frames(0, 2), faces((0, 1), (1, 2))).tolist() == [-1, -1]
+
+
+def test_no_faces():
+    assert Recogniser([]).matcher(ANNA)(frames(0, 1), Faces.empty()).tolist() == []
