@@ -17,7 +17,7 @@ SIZE = (180, 320)
 def a_swap(nets: Nets, source, choice="largest") -> FaceSwap:
     tracker = FaceTracker(*nets, TrackOptions())
     swappers = MeshSwappers([MeshSwapper(source, MeshSwapOptions())])
-    return FaceSwap(tracker, FaceChooser(FaceChoice.parse(choice)), swappers)
+    return FaceSwap(tracker, FaceChooser(FaceChoice.parse(choice)), [swappers])
 
 
 def test_counts_and_untouched_frames(nets, hopper):
@@ -55,7 +55,8 @@ def test_looking_changes_nothing_and_painting_later_is_the_same(nets, hopper):
     plan = swap.look(one)
     assert all((a == b).all() for p, q in zip(one.planes, frames.planes, strict=True) for a, b in zip(p, q, strict=True))  # fmt: skip
     for k in (2, 1, 0):
-        here = SwapPlan(plan.faces.rows(plan.faces.frame == k), plan.paints[k : k + 1])
+        paints = [of_painter[k : k + 1] for of_painter in plan.paints]
+        here = SwapPlan(plan.faces.rows(plan.faces.frame == k), paints)
         swap.paint(some(one, k, k + 1), here)
     swap = a_swap(nets, hopper)
     for k in range(3):

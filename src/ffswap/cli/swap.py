@@ -287,7 +287,7 @@ def _summary(report: SwapReport) -> list[str]:
         f" ({report.fps:.1f} frames/s)",
         f"faces: {report.faces} swapped on {_count(report.tracks, 'track')}, "
         f"{_count(report.frames_without_face, 'frame')} without a face",
-        f"model {report.model}, device {report.device}, "
+        f"model {report.model} ({report.model_reason}), device {report.device}, "
         f"encoder {report.encoder} ({report.pixel_format})",
     ]
     if report.corrupt_frames:

@@ -6,6 +6,7 @@ from .colour import pixel_format
 from .encoders import EncoderPlan, EncoderStatus, choose, list_usable, usable
 from .images import (
     Picture,
+    is_picture_name,
     picture_frames,
     picture_from_frames,
     read_picture,
@@ -27,6 +28,7 @@ __all__ = [
     "ReadSummary",
     "StreamInfo",
     "choose",
+    "is_picture_name",
     "list_usable",
     "picture_frames",
     "picture_from_frames",

@@ -21,6 +21,7 @@ from .probe import probe
 
 __all__ = [
     "Picture",
+    "is_picture_name",
     "picture_frames",
     "picture_from_frames",
     "read_picture",
@@ -238,6 +239,11 @@ def picture_format(path: PathLike) -> str:
         OutputFormatError: no known one.
     """
     return by_suffix(path, _FORMATS, "picture")
+
+
+def is_picture_name(path: PathLike) -> bool:
+    """Whether the suffix of a file name is that of a picture that can be read."""
+    return Path(path).suffix.lower() in _FORMATS
 
 
 def write_picture(

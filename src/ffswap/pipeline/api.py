@@ -27,8 +27,7 @@ from ..media import (
 from ..ops import cpu
 from ..options import SwapOptions
 from ..stages.face_swap import FaceSwap
-from ..stages.mesh_swap import MeshSource
-from .chain import Chain, open_chain, resolve_device
+from .chain import Cast, Chain, open_chain, resolve_device
 from .report import ProgressCallback, SwapReport
 from .run import ClipRun, batch_frames
 
@@ -42,11 +41,12 @@ PathLike: TypeAlias = "str | os.PathLike[str]"
 
 
 def swap(
-    source: PathLike,
+    source: PathLike | None,
     target: PathLike,
     output: PathLike,
     *,
     options: SwapOptions | None = None,
+    models: PathLike | None = None,
     progress: ProgressCallback | None = None,
     cancel: threading.Event | None = None,
 ) -> SwapReport:
@@ -55,10 +55,12 @@ def swap(
     Keeps no state between calls; several may run at once in one process.
 
     Args:
-        source: a picture with the face.
+        source: a picture with the face, or a folder of pictures of it; None: only the people of
+            the options get a face.
         target: a video or a picture.
         output: what is written; its suffix names the format. It appears when it is complete.
         options: how; the defaults suit most.
+        models: folder of the user's model files; None: only the models that come with ffswap.
         progress: called in this thread a few times a second.
         cancel: set it from another thread to stop the run.
 
@@ -71,17 +73,35 @@ def swap(
     """
     options = options or SwapOptions()
     device = resolve_device(options.device)
-    source, target, output = Path(source), Path(target), Path(output)
-    portrait = read_picture(source)
+    photo, target, output = None if source is None else Path(source), Path(target), Path(output)
+    photos = _photos(photo, options)
+    for path in photos.values():
+        _check_photo(path)
     info = probe(target)
-    _check_output({"source": source, "target": target}, output, options.overwrite)
-    with open_chain(options) as chain:
-        face, notes = chain.source(portrait, str(source))
-        warnings = [*portrait.warnings, *notes]
-        job = _Job(chain, face, info, output, options, device)
+    _check_output({**photos, "target": target}, output, options.overwrite)
+    with open_chain(options, None if models is None else Path(models)) as chain:
+        cast, warnings = chain.cast(photo)
+        job = _Job(chain, cast, info, output, options, device)
         if info.is_picture:
             return job.picture(warnings, cancel)
         return job.clip(warnings, progress, cancel)
+
+
+def _photos(source: Path | None, options: SwapOptions) -> dict[str, Path]:
+    """All photos of the user by what they are."""
+    photos = {} if source is None else {"source": source}
+    if options.reference is not None:
+        photos["reference"] = Path(options.reference)
+    for person in options.people:
+        photos[f"source {person.source}"] = Path(person.source)
+        photos[f"reference {person.reference}"] = Path(person.reference)
+    return photos
+
+
+def _check_photo(path: Path) -> None:
+    """Refuse what is no picture before anything is loaded."""
+    if not path.is_dir():
+        read_picture(path)
 
 
 def tune_process() -> None:
@@ -115,13 +135,13 @@ class _Job:
     def __init__(
         self,
         chain: Chain,
-        face: MeshSource,
+        cast: Cast,
         info: ClipInfo,
         output: Path,
         options: SwapOptions,
         device: str,
     ) -> None:
-        self._chain, self._face, self._info, self._output = chain, face, info, output
+        self._chain, self._cast, self._info, self._output = chain, cast, info, output
         self._options, self._device = options, device
 
     def clip(
@@ -132,7 +152,7 @@ class _Job:
     ) -> SwapReport:
         info, options = self._info, self._options
         plan = choose(self._output, info, options.encode)
-        swap = self._chain.swap(self._face)
+        swap = self._chain.swap(self._cast)
         with (
             ClipReader(
                 info.path,
@@ -174,6 +194,8 @@ class _Job:
             seconds=seconds,
             fps=writer.frames_written / seconds,
             model=self._chain.model,
+            model_reason=self._chain.model_reason,
+            models=self._chain.models,
             device=self._device,
             encoder=plan.name,
             pixel_format=plan.pix_fmt,
@@ -185,7 +207,7 @@ class _Job:
         options = self._options
         _refuse_clip_options(options)
         target = read_picture(self._info.path)
-        swap = self._chain.swap(self._face)
+        swap = self._chain.swap(self._cast)
         begun = time.perf_counter()
         result = _swap_picture(swap, target)
         if cancel is not None and cancel.is_set():
@@ -208,6 +230,8 @@ class _Job:
             seconds=seconds,
             fps=1 / seconds,
             model=self._chain.model,
+            model_reason=self._chain.model_reason,
+            models=self._chain.models,
             device=self._device,
             encoder=self._output.suffix.lower().lstrip("."),
             pixel_format="rgb24" if result.alpha is None else "rgba",

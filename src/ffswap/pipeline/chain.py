@@ -2,29 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from ..carriers import F32
 from ..engines import OrtCpuSession, Session
-from ..errors import DeviceError, NoFaceError
-from ..geometry.face_mesh import FaceMesh
-from ..media import Picture, picture_frames
-from ..models import ModelSpec, canonical_mesh, embedded_bytes, get
-from ..options import SwapOptions
+from ..errors import DeviceError, InputMissingError, NoFaceError, OptionError
+from ..media import is_picture_name, read_picture
+from ..models import ModelSpec, embedded_bytes, get, load_catalog
+from ..models.store import ModelStore
+from ..options import FaceChoice, SwapOptions
 from ..stages.choose import FaceChooser
-from ..stages.detect import Detector
 from ..stages.face_swap import FaceSwap
 from ..stages.hands import HandTracker
-from ..stages.mesh_swap import MeshSource, MeshSwapper
-from ..stages.track import FaceTracker, MeshNet, still_mesh
+from ..stages.identify import Recogniser, mean_embedding
+from ..stages.match import PeopleMatcher
+from ..stages.restore import Restorer
+from .finder import FaceFinder, open_finder
+from .machine import find_cpu
+from .nets import Nets
+from .painters import (
+    MeshPainter,
+    Painter,
+    Photo,
+    embedding_of,
+    open_painter,
+    open_recogniser,
+    open_restorer,
+)
 from .plan import EMBEDDED_SWAPPER
 
-__all__ = ["Chain", "open_chain", "resolve_device"]
+__all__ = ["Cast", "Chain", "open_chain", "resolve_device"]
 
-DETECTOR = "face_detection_full_range"
-LANDMARKER = "face_landmark"
 PALM_DETECTOR = "palm_detection"
 HAND_LANDMARKER = "hand_landmark"
 
@@ -43,73 +57,198 @@ def resolve_device(device: str) -> str:
     return "cpu"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Cast:
+    """Who gets which face.
+
+    Attributes:
+        sources: of the painter; those of the named people come first, in the order of `references`.
+        references: (p, d) float32 unit embeddings of the named people, or None.
+        others: number of the source for the faces that are chosen by size or place, or None.
+    """
+
+    sources: Sequence[Any]
+    references: F32 | None
+    others: int | None
+
+
 class Chain:
     """Loaded nets, and the swaps that can be made with them.
 
     Args:
-        detector: finds faces.
-        net: the face mesh.
+        finder: finds faces.
+        painter: changes them.
         hands: sessions and specs of the palm and the hand net; None: hands are painted over.
+        recogniser: knows people again; None: nobody is named.
+        restorers: work over painted faces.
         options: of the run.
+        model: name of the swapper, and why this one.
     """
-
-    model = EMBEDDED_SWAPPER
 
     def __init__(
         self,
-        detector: Detector,
-        net: MeshNet,
+        finder: FaceFinder,
+        painter: Painter,
         hands: tuple[Session, ModelSpec, Session, ModelSpec] | None,
+        recogniser: Recogniser | None,
+        restorers: Sequence[Restorer],
         options: SwapOptions,
+        model: tuple[str, str],
     ) -> None:
-        self._detector, self._net, self._hands, self._options = detector, net, hands, options
-        mesh = canonical_mesh()
-        weights = np.zeros(len(mesh.vertices), np.float32)
-        weights[mesh.procrustes_index] = mesh.procrustes_weight
-        self._mesh = FaceMesh(mesh.vertices, mesh.uv, mesh.triangles, weights)
+        self.finder, self._painter, self._hands = finder, painter, hands
+        self._recogniser, self._restorers, self._options = recogniser, restorers, options
+        self.model, self.model_reason = model
+        self.models = {**finder.names, **painter.names, "swapper": self.model}
 
-    def source(self, picture: Picture, name: str) -> tuple[MeshSource, tuple[str, ...]]:
-        """The largest face of a portrait, and what the user should know about the choice.
+    def cast(self, source: Path | None) -> tuple[Cast, tuple[str, ...]]:
+        """Read all photos: of the faces to put in, and of the people who are named.
+
+        Args:
+            source: the face for the chosen faces or for `SwapOptions.reference`; None: only the
+                people of the options get one.
+
+        Returns:
+            Who gets which face, and what the user should know about the photos.
 
         Raises:
-            NoFaceError: there is none.
+            InputMissingError: a photo is not there.
+            NoFaceError: there is no face in one.
+            OptionError: nobody is named, and there is no source.
         """
-        frames = picture_frames(picture)
-        meshes = still_mesh(self._detector, self._net, frames, self._options.track.score)
-        if not len(meshes):
+        options = self._options
+        pairs = [(Path(one.source), Path(one.reference)) for one in options.people]
+        if source is not None and options.reference is not None:
+            pairs.insert(0, (source, Path(options.reference)))
+        elif options.reference is not None:
+            raise OptionError(
+                "a reference was given, and no source to put on that person",
+                hint="name SOURCE, or say --map SOURCE=REFERENCE",
+            )
+        notes: list[str] = []
+        sources = [self._source(photo, notes) for photo, _ in pairs]
+        others = None
+        if source is not None and options.reference is None:
+            others = len(sources)
+            sources.append(self._source(source, notes))
+        if not sources:
+            raise OptionError("no source was given", hint="name a photo of the face to put in")
+        references = self._references([path for _, path in pairs], notes)
+        cast = Cast(sources=sources, references=references, others=others)
+        return cast, tuple(dict.fromkeys(notes))
+
+    def _references(self, paths: Sequence[Path], notes: list[str]) -> F32 | None:
+        if not paths or self._recogniser is None:
+            return None
+        rows = [
+            mean_embedding(
+                [embedding_of(self._recogniser, one) for one in self._photos(path, notes)]
+            )
+            for path in paths
+        ]
+        return np.stack(rows).astype(np.float32)
+
+    def _source(self, path: Path, notes: list[str]) -> Any:
+        prepared, more = self._painter.source(self._photos(path, notes))
+        notes += more
+        return prepared
+
+    def _photos(self, path: Path, notes: list[str]) -> list[Photo]:
+        """The photos of one person: a picture, or all in a folder."""
+        if not path.is_dir():
+            return [self._photo(path, notes)]
+        files = sorted(one for one in path.iterdir() if one.is_file() and is_picture_name(one))
+        if not files:
+            raise InputMissingError(
+                "there are no pictures in this folder",
+                file=path,
+                hint="give a photo, or a folder with photos of one person",
+            )
+        photos = []
+        for file in files:
+            try:
+                photos.append(self._photo(file, notes))
+            except NoFaceError as error:
+                last = error
+                notes.append(f"{file}: left out, {error.message}")
+        if not photos:
+            raise NoFaceError(
+                f"no face was found in any of the {len(files)} pictures of this folder",
+                file=path, hint=last.hint,
+            )  # fmt: skip
+        return photos
+
+    def _photo(self, path: Path, notes: list[str]) -> Photo:
+        picture = read_picture(path)
+        notes += picture.warnings
+        faces = self.finder.in_picture(picture)
+        if not len(faces):
             height, width = picture.rgb.shape[:2]
             raise NoFaceError(
                 f"no face was found in this picture of {width}x{height} pixels",
-                file=name,
+                file=path,
                 hint="give a sharp portrait that shows one face from the front, "
                 "at least 64 pixels high",
             )
-        warnings = []
-        if len(meshes) > 1:
-            warnings.append(f"{name}: {len(meshes)} faces were found; the largest is used")
-        rgb = picture.rgb.astype(np.float32) / np.float32(255)
-        return MeshSource(self._mesh, rgb, meshes[0]), tuple(warnings)
+        if len(faces) > 1:
+            notes.append(f"{path}: {len(faces)} faces were found; the largest is used")
+        return Photo(picture, faces, str(path))
 
-    def swap(self, source: MeshSource) -> FaceSwap:
+    def swap(self, cast: Cast) -> FaceSwap:
         """A fresh swap, for one clip or picture."""
-        tracker = FaceTracker(self._detector, self._net, self._options.track)
-        swapper = MeshSwapper(source, self._options.mesh)
-        hands = None if self._hands is None else HandTracker(*self._hands)
-        return FaceSwap(tracker, FaceChooser(self._options.faces), swapper, hands)
+        people = None
+        if cast.references is not None and self._recogniser is not None:
+            people = PeopleMatcher(
+                self._recogniser, cast.references, self._options.reference_distance
+            )
+        return FaceSwap(
+            self.finder.tracker(),
+            FaceChooser(FaceChoice.parse(self._options.faces)),
+            [self._painter.swapper(cast.sources), *self._restorers],
+            None if self._hands is None else HandTracker(*self._hands),
+            people=people,
+            others=cast.others,
+        )
 
 
 @contextmanager
-def open_chain(options: SwapOptions) -> Iterator[Chain]:
-    """Load what a swap with these options needs; freed at the end of the block."""
+def open_chain(options: SwapOptions, models: Path | None) -> Iterator[Chain]:
+    """Load what a swap with these options needs; freed at the end of the block.
+
+    Args:
+        options: of the run.
+        models: folder of the user's model files, which need not exist; None: there is none.
+
+    Raises:
+        OptionError: a model of that name or kind is not known, or models do not go together.
+        ModelError: a model is not installed, or its file is not what it should be.
+    """
     with ExitStack() as stack:
-
-        def load(name: str) -> tuple[Session, ModelSpec]:
-            spec = get(name)
-            return stack.enter_context(OrtCpuSession(embedded_bytes(spec), name=name)), spec
-
-        detector = Detector(*load(DETECTOR), options.detect)
-        net = MeshNet(*load(LANDMARKER))
+        threads = options.threads or find_cpu().usable_cores
+        store = None if models is None else ModelStore(models)
+        nets = Nets(load_catalog(None), store, threads, stack)
+        asked = options.models.swapper
+        model = nets.best_swapper() if asked == "auto" else (asked, "it was asked for")
+        finder = open_finder(nets, options)
+        recogniser = None
+        if options.people or options.reference is not None:
+            recogniser = open_recogniser(nets, None)
+        painter: Painter
+        if model[0] == EMBEDDED_SWAPPER:
+            painter = MeshPainter(options)
+        else:
+            net = nets.find(model[0], "swapper")
+            model = (net.spec.name, model[1])
+            painter = open_painter(nets, net, options.models, recogniser)
+        restorers = []
+        if options.models.restorer is not None:
+            restorers.append(open_restorer(nets, options.models))
         hands = None
         if options.mesh.keep_occluders:
+
+            def load(name: str) -> tuple[Session, ModelSpec]:
+                spec = get(name)
+                return stack.enter_context(OrtCpuSession(embedded_bytes(spec), name=name)), spec
+
             hands = (*load(PALM_DETECTOR), *load(HAND_LANDMARKER))
-        yield Chain(detector, net, hands, options)
+        chain = Chain(finder, painter, hands, recogniser, restorers, options, model)
+        yield chain

@@ -11,10 +11,23 @@ from .._version import __version__
 from . import machine
 from .machine import CpuSurvey, EncoderSurvey, EngineSurvey, GpuSurvey, MemorySurvey, ModelSurvey
 
-__all__ = ["EMBEDDED_SWAPPER", "MachineSurvey", "WouldUse", "choose", "survey"]
+__all__ = [
+    "EMBEDDED_SWAPPER",
+    "PREFERRED_SWAPPERS",
+    "MachineSurvey",
+    "WouldUse",
+    "choose",
+    "survey",
+]
 
 # The embedded swapper is geometry and relighting, not a net: it is in no catalogue.
 EMBEDDED_SWAPPER = "mesh"
+# From the best: sharpness first, then likeness, as their makers and users report; not measured here.
+PREFERRED_SWAPPERS = (
+    "hyperswap_1a_256", "hyperswap_1c_256", "hyperswap_1b_256", "inswapper_128",
+    "inswapper_128_fp16", "ghost_2_256", "ghost_3_256", "ghost_1_256", "simswap_unofficial_512",
+    "simswap_256", "hififace_unofficial_256", "uniface_256", "blendswap_256",
+)  # fmt: skip
 # Kinds of model without which it finds no face, or paints over hands.
 _NEEDED_KINDS = ("detector", "landmarker", "hand_detector", "hand_landmarker")
 

@@ -49,6 +49,8 @@ class SwapReport:
         fps: `frames` by `seconds`.
         stage_fps: for each stage, the rate that it would reach alone (frames by its busy time).
         model: name of the swap model.
+        model_reason: why this one.
+        models: name of every model by its kind.
         device: what computed, such as ``cpu``.
         encoder: FFmpeg's name of the encoder, or the picture format.
         pixel_format: of the output.
@@ -68,6 +70,8 @@ class SwapReport:
     device: str
     encoder: str
     pixel_format: str
+    model_reason: str = ""
+    models: Mapping[str, str] = field(default_factory=dict)
     stage_fps: Mapping[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
@@ -78,4 +82,4 @@ class SwapReport:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain types only, `complete` included, ready for JSON."""
-        return {**asdict(self), "stage_fps": dict(self.stage_fps), "complete": self.complete}
+        return {**asdict(self), "complete": self.complete}

@@ -14,7 +14,7 @@ from .choose import FaceChooser
 from .hands import HandTracker
 from .match import PeopleMatcher
 
-__all__ = ["FaceSwap", "FrameCounts", "Restoring", "SwapPlan", "Swapper", "Tracker"]
+__all__ = ["FacePainter", "FaceSwap", "FrameCounts", "SwapPlan", "Tracker"]
 
 
 class Tracker(Protocol):
@@ -28,30 +28,23 @@ class Tracker(Protocol):
         """The faces of the next frames of the clip."""
 
 
-class Swapper(Protocol):
-    """Paints faces. `plan` is called in order, `paint` from any thread."""
+class FacePainter(Protocol):
+    """Changes faces. `plan` is called in order, `paint` from any thread."""
 
     def plan(
-        self, frames: Frames, faces: Faces, who: I64, covers: Sequence[Sequence[F32]] = ()
+        self, frames: Frames, faces: Faces, covers: Sequence[Sequence[F32]], who: I64
     ) -> list[list[Any]]:
         """What will be painted into each of the frames; reads them, changes nothing.
 
         Args:
             frames: the next n frames of the clip.
             faces: m faces to be painted over.
-            who: (m,) index of the person whose face each of them gets.
-            covers: n lists of polygons (k, 2), luma pixels, that lie before the faces.
+            covers: n lists of polygons (k, 2), luma pixels, that lie before the faces; or none.
+            who: (m,) number of the source whose face each of them gets.
         """
 
     def paint(self, frames: Frames, plans: list[list[Any]]) -> None:
         """Paint what `plan` returned for these frames, in place."""
-
-
-class Restoring(Protocol):
-    """Works over painted faces. Called from any thread."""
-
-    def __call__(self, frames: Frames, faces: Faces) -> None:
-        """Change these faces in place."""
 
 
 @dataclass
@@ -75,11 +68,11 @@ class SwapPlan:
 
     Attributes:
         faces: that are swapped.
-        paints: of the swapper, a list for each frame.
+        paints: a list for each frame from each of the painters.
     """
 
     faces: Faces
-    paints: list[list[Any]]
+    paints: list[list[list[Any]]]
 
 
 class FaceSwap:
@@ -90,27 +83,24 @@ class FaceSwap:
     Args:
         tracker: follows faces.
         chooser: picks those to swap among the faces that are none of the named people.
-        swapper: paints them.
+        painters: change them one after the other, the swapper first.
         hands: finds what must not be painted over; None: nothing is looked for.
         people: knows the named people, whose numbers come first; None: there are none.
         others: number of the source for the chosen faces; None: only named people are swapped.
-        restorer: works over what was painted, or None.
     """
 
     def __init__(
         self,
         tracker: Tracker,
         chooser: FaceChooser,
-        swapper: Swapper,
+        painters: Sequence[FacePainter],
         hands: HandTracker | None = None,
         *,
         people: PeopleMatcher | None = None,
         others: int | None = 0,
-        restorer: Restoring | None = None,
     ) -> None:
-        self._tracker, self._chooser, self._swapper = tracker, chooser, swapper
+        self._tracker, self._chooser, self._painters = tracker, chooser, painters
         self._hands, self._people, self._others = hands, people, others
-        self._restorer = restorer
         self.counts = FrameCounts()
 
     @property
@@ -131,7 +121,8 @@ class FaceSwap:
         if self._hands is not None:
             hands = self._hands(frames, chosen)
             covers = [[p for hand in here for p in hand_polygons(hand.points)] for here in hands]
-        return SwapPlan(chosen, self._swapper.plan(frames, chosen, who, covers))
+        paints = [painter.plan(frames, chosen, covers, who) for painter in self._painters]
+        return SwapPlan(chosen, paints)
 
     def _assign(self, frames: Frames, faces: Faces) -> I64:
         """(n,) number of the source that each face gets, -1 for none."""
@@ -145,6 +136,5 @@ class FaceSwap:
 
     def paint(self, frames: Frames, plan: SwapPlan) -> None:
         """Paint what `look` returned for these frames, in place."""
-        self._swapper.paint(frames, plan.paints)
-        if self._restorer is not None and len(plan.faces):
-            self._restorer(frames, plan.faces)
+        for painter, paints in zip(self._painters, plan.paints, strict=True):
+            painter.paint(frames, paints)

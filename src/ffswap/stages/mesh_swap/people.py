@@ -28,15 +28,15 @@ class MeshSwappers:
         self._swappers = swappers
 
     def plan(
-        self, frames: Frames, faces: Faces, who: I64, covers: Sequence[Sequence[F32]] = ()
+        self, frames: Frames, faces: Faces, covers: Sequence[Sequence[F32]], who: I64
     ) -> list[list[PersonPaint]]:
         """What will be painted into each of the frames; reads them, changes nothing.
 
         Args:
             frames: the next n frames of the clip.
             faces: to be painted over.
-            who: (m,) index of the person whose face each of them gets.
-            covers: n lists of polygons (k, 2), luma pixels, that lie before the faces.
+            covers: n lists of polygons (k, 2), luma pixels, that lie before the faces; or none.
+            who: (m,) number of the swapper for each of them.
         """
         plans: list[list[PersonPaint]] = [[] for _ in range(len(frames))]
         for person, swapper in enumerate(self._swappers):

@@ -1,0 +1,113 @@
+"""Finding faces, put together from options: detectors, landmarkers and the trackers over them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..carriers import Faces
+from ..engines import Session
+from ..errors import OptionError
+from ..media import Picture, picture_frames
+from ..models import ModelSpec
+from ..options import SwapOptions
+from ..stages.detect import Detector, FaceDetector
+from ..stages.detection_tracker import DetectionTracker
+from ..stages.face_swap import Tracker
+from ..stages.landmark import Landmarker, PointsTo68
+from ..stages.net_detect import NetDetector
+from ..stages.track import FaceTracker, MeshNet
+from .nets import Nets
+
+__all__ = ["FaceFinder", "open_finder"]
+
+EMBEDDED_DETECTOR = "face_detection_full_range"
+EMBEDDED_LANDMARKER = "face_landmark"
+_NO_LANDMARKER = "none"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FaceFinder:
+    """Loaded nets that find faces, and the trackers that can be made with them.
+
+    Attributes:
+        detector: finds boxes and a few points.
+        mesh: the face mesh; None: faces are found anew in every frame, and have no mesh.
+        landmarker: 68 points, where there is no mesh.
+        points_to_68: makes them of five, where there is no mesh.
+        options: of the run.
+        names: model by kind.
+    """
+
+    detector: FaceDetector
+    mesh: MeshNet | None
+    landmarker: Landmarker | None
+    points_to_68: PointsTo68 | None
+    options: SwapOptions
+    names: dict[str, str]
+
+    def tracker(self) -> Tracker:
+        """A fresh one, for one clip or picture."""
+        if self.mesh is not None:
+            return FaceTracker(self.detector, self.mesh, self.options.track)
+        return DetectionTracker(
+            self.detector, self.options.track, self.landmarker, self.points_to_68
+        )
+
+    def in_picture(self, picture: Picture) -> Faces:
+        """The faces of a still picture, the largest (highest) first."""
+        faces = self.tracker()(picture_frames(picture))
+        height = faces.box[:, 3] - faces.box[:, 1]
+        return faces.rows(np.argsort(-height, kind="stable"))
+
+
+def open_finder(nets: Nets, options: SwapOptions) -> FaceFinder:
+    """Load what finding faces with these options needs.
+
+    Raises:
+        OptionError: the detector's points are not what the rest needs.
+        ModelError: a model is not installed, or its file is not what it should be.
+    """
+    models = options.models
+
+    def load(asked: str, kind: str, embedded: str) -> tuple[Session, ModelSpec]:
+        net = nets.find(embedded if asked == "auto" else asked, kind)  # type: ignore[arg-type]
+        return nets.open(net), net.spec
+
+    session, spec = load(models.detector, "detector", EMBEDDED_DETECTOR)
+    detector: FaceDetector
+    if spec.family == "blazeface":
+        detector = Detector(session, spec, options.detect)
+    else:
+        detector = NetDetector(session, spec, options.detect)
+    names = {"detector": spec.name}
+    if models.landmarker == _NO_LANDMARKER:
+        if spec.family == "blazeface":
+            raise OptionError(
+                f"the detector {spec.name} does not find the corners of the mouth, so a landmarker "
+                "is needed",
+                hint="leave --landmarker out, or choose another --detector",
+            )
+        return FaceFinder(
+            detector=detector, mesh=None, landmarker=None, points_to_68=None, options=options,
+            names=names,
+        )  # fmt: skip
+    session, found = load(models.landmarker, "landmarker", EMBEDDED_LANDMARKER)
+    names["landmarker"] = found.name
+    mesh, landmarker, points = None, None, None
+    if found.family == "face_mesh":
+        mesh = MeshNet(session, found)
+    elif found.family == "fan_points":
+        points = PointsTo68(session, found, nets.catalog.template(found.template or ""))
+    else:
+        landmarker = Landmarker(session, found)
+    if mesh is None and spec.family == "blazeface" and landmarker is None:
+        raise OptionError(
+            f"{found.name} needs the five points of a detector; {spec.name} does not find them",
+            hint="choose another --detector",
+        )
+    return FaceFinder(
+        detector=detector, mesh=mesh, landmarker=landmarker, points_to_68=points, options=options,
+        names=names,
+    )  # fmt: skip

@@ -1,0 +1,178 @@
+"""Finding and loading the nets that a swap works with: by name, by file, or the best one that is there."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..carriers import F32
+from ..engines import OrtCpuSession, Session
+from ..errors import ModelError, OptionError
+from ..models import Catalog, ModelSpec, embedded_bytes
+from ..models.interface import check_interface, find_matrix, fitting
+from ..models.onnx_files import Graph, load_onnx
+from ..models.spec import Kind
+from ..models.store import ModelStore
+from .plan import EMBEDDED_SWAPPER, PREFERRED_SWAPPERS
+
+__all__ = ["Net", "Nets"]
+
+_ONNX = ".onnx"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Net:
+    """A model and where its file is.
+
+    Attributes:
+        spec: of the catalogue.
+        file: None: it comes with ffswap.
+    """
+
+    spec: ModelSpec
+    file: Path | None
+
+
+class Nets:
+    """The models at hand. Sessions stay open until the stack ends.
+
+    Args:
+        catalog: the known models.
+        store: the user's files, or None.
+        threads: that one net may use, 1 or more.
+        stack: closes the sessions.
+    """
+
+    def __init__(self, catalog: Catalog, store: ModelStore, threads: int, stack: ExitStack) -> None:
+        self.catalog = catalog
+        self._store, self._threads, self._stack = store, threads, stack
+
+    def installed(self, kind: Kind) -> list[ModelSpec]:
+        """Models of a kind that can be used now, without those that come with ffswap."""
+        specs = (spec for spec in self.catalog.models.values() if spec.kind == kind)
+        return [spec for spec in specs if not spec.embedded and self._path(spec) is not None]
+
+    def best_swapper(self) -> tuple[str, str]:
+        """Name of the swapper to use when nobody asked for one, and why this one."""
+        there = {spec.name: spec for spec in self.installed("swapper")}
+        lacking = []
+        order = [*PREFERRED_SWAPPERS, *sorted(there.keys() - set(PREFERRED_SWAPPERS))]
+        for spec in (there[name] for name in order if name in there):
+            missing = [name for name in spec.needs if self._path(self.catalog.get(name)) is None]
+            if not missing:
+                return spec.name, "the best one that is installed"
+            lacking.append(f"{spec.name} needs {' and '.join(missing)}")
+        why = f": {'; '.join(lacking)}" if lacking else ""
+        return EMBEDDED_SWAPPER, f"no other is installed{why}"
+
+    def _path(self, spec: ModelSpec) -> Path | None:
+        if self._store is None or not self._store.accepted(spec):
+            return None
+        return self._store.path(spec)
+
+    def find(self, asked: str, kind: Kind) -> Net:
+        """The model that was asked for by name, or by the path of its file.
+
+        Raises:
+            OptionError: no model of this kind is called so.
+            InputMissingError: there is no such file.
+            ModelError: it is not installed, or the file is no such model.
+        """
+        if asked.lower().endswith(_ONNX):
+            return self._from_file(Path(asked), kind)
+        spec = self.catalog.models.get(asked)
+        if spec is None or spec.kind != kind:
+            known = [one.name for one in self.catalog.models.values() if one.kind == kind]
+            what = "no model is" if spec is None else f"it is a {spec.kind}; no {kind} is"
+            raise OptionError(
+                f"{what} called {asked!r}; allowed: {', '.join(sorted(known))}, or an ONNX file",
+                hint="ffswap models list shows what there is and what is installed",
+            )
+        if spec.embedded:
+            return Net(spec=spec, file=None)
+        path = self._path(spec)
+        if path is None:
+            raise ModelError(
+                f"the {kind} {asked} is not installed",
+                hint=f"ffswap models pull {asked} (licence: {spec.licence}), or "
+                f"ffswap models add {asked} FILE",
+            )
+        return Net(spec=spec, file=path)
+
+    def first(self, kind: Kind, purpose: str) -> Net:
+        """The first model of a kind that is installed.
+
+        Args:
+            kind: of the model.
+            purpose: what it is needed for, for the message.
+
+        Raises:
+            ModelError: there is none.
+        """
+        found = self.installed(kind)
+        if not found:
+            known = [one.name for one in self.catalog.models.values() if one.kind == kind]
+            raise ModelError(
+                f"{purpose} needs a model of the kind {kind}, and none is installed",
+                hint=f"ffswap models pull {known[0]}" if known else None,
+            )
+        return Net(spec=found[0], file=self._path(found[0]))
+
+    def _from_file(self, path: Path, kind: Kind) -> Net:
+        graph = load_onnx(path)
+        specs = [spec for spec in self.catalog.models.values() if spec.kind == kind]
+        fits = fitting(graph, specs)
+        if path.stem in fits:
+            return Net(spec=self.catalog.models[path.stem], file=path)
+        if len(fits) != 1:
+            known = ", ".join(sorted(spec.name for spec in specs))
+            found = (
+                f"it could be {', '.join(fits)}" if fits else "none has these inputs and outputs"
+            )
+            raise ModelError(
+                f"which {kind} this is cannot be told: {found}; known: {known}",
+                file=path,
+                hint="give the file the name of its model, such as inswapper_128.onnx, or describe "
+                "it in a catalogue of your own",
+            )
+        return Net(spec=self.catalog.models[fits[0]], file=path)
+
+    def graph(self, net: Net) -> Graph:
+        """The net's graph, checked against its entry in the catalogue.
+
+        Raises:
+            ModelError: it is damaged, or not the model that it should be.
+        """
+        if net.file is None:
+            raise ModelError(f"{net.spec.name} comes with ffswap")
+        graph = load_onnx(net.file)
+        try:
+            check_interface(graph, net.spec)
+        except ModelError as error:
+            others = fitting(graph, list(self.catalog.models.values()))
+            hint = f"this file fits: {', '.join(others)}" if others else error.hint
+            raise ModelError(error.message, file=net.file, hint=hint) from error
+        return graph
+
+    def open(self, net: Net) -> Session:
+        """A session of the net on the CPU."""
+        if net.file is None:
+            return self._enter(OrtCpuSession(embedded_bytes(net.spec), name=net.spec.name))
+        self.graph(net)
+        return self._enter(OrtCpuSession(net.file, threads=self._threads, name=net.spec.name))
+
+    def open_with_matrix(self, net: Net) -> tuple[Session, F32 | None]:
+        """A session of a swapper, and the matrix for its source if it has one."""
+        graph = self.graph(net)
+        source = net.spec.source
+        matrix = find_matrix(graph, net.spec) if source is not None and source.projected else None
+        del graph  # before the session is made: both hold all weights
+        if net.file is None:
+            raise ModelError(f"{net.spec.name} comes with ffswap")
+        return self._enter(
+            OrtCpuSession(net.file, threads=self._threads, name=net.spec.name)
+        ), matrix
+
+    def _enter(self, session: OrtCpuSession) -> Session:
+        return self._stack.enter_context(session)

@@ -1,0 +1,313 @@
+"""Swaps through nets with known answers: a net that changes nothing changes nothing, a painter shows
+where was painted and for whom.
+"""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from ffswap.geometry import affine
+from ffswap.geometry.similarity import similarity
+from ffswap.models import get, names, template
+from tests import known_answers as known
+from tests.pipeline.neural_models import (
+    DETECTOR,
+    OPTIONS,
+    RECOGNISER,
+    WaveClip,
+    decoded,
+    finds,
+    install,
+    portrait,
+)
+
+FACE = known.face_points(150, 120, 100, 12)
+"""In the middle of the clip, its crop less wide than any net's input: nothing is lost by shrinking."""
+
+
+def needed(name, made):
+    """A swapper with everything that it needs."""
+    spec = get(name)
+    models = {name: made(spec, 1)}
+    if spec.source.converter is not None:
+        models[spec.source.converter] = known.converter(1)
+    return models
+
+
+def with_matrix(data):
+    """A swapper's file with a matrix for its caller, in the middle of the other weights."""
+    import onnx
+
+    model = onnx.load_from_string(data)
+    matrix = onnx.numpy_helper.from_array(np.eye(512, dtype=np.float32)[::-1].copy(), "buff2fs")
+    model.graph.initializer.insert(1, matrix)
+    return model.SerializeToString()
+
+
+def painted_region(spec, points, grow=1.5):
+    """(H, W) where a crop's box mask may be more than 0."""
+    matrix = similarity(points[None], template(spec.template), spec.size)[0]
+    rows, columns = np.mgrid[0:240, 0:320]
+    at = affine.apply(matrix, np.stack([columns, rows], -1).reshape(-1, 2)).reshape(240, 320, 2)
+    return ((at > -grow) & (at < spec.size + grow - 1)).all(-1)
+
+
+@pytest.mark.parametrize("name", sorted(names("swapper")))
+def test_a_swapper_that_changes_nothing_leaves_the_clip_as_it_was(cli, tmp_path, name):
+    clip = WaveClip(tmp_path / "in.mkv")
+    clip.make()
+    made = needed(name, known.identity_swapper)
+    if get(name).source.projected:
+        made[name] = with_matrix(made[name])
+    models = install(tmp_path, {**finds(FACE), **made})
+    source = portrait(tmp_path / "anna.png", (0.8, 0.5, 0.4))
+    out = tmp_path / "out.mkv"
+    ended = cli(
+        "swap", source, clip.path, out, *OPTIONS, "--models-dir", models, "--model", name,
+        "--encoder", "ffv1", "--json",
+    )  # fmt: skip
+    assert ended.code == 0, ended.err
+    report = json.loads(ended.out)
+    assert (report["model"], report["faces"], report["models"]["detector"]) == (name, 3, DETECTOR)
+    region = painted_region(get(name), FACE)
+    for i, got in enumerate(decoded(out)):
+        for k, (one, two) in enumerate(zip(got, clip.planes(i), strict=True)):
+            off = np.abs(one.astype(int) - two)
+            assert off.max() <= 1
+            if not k:
+                assert not off[~region].any()
+
+
+@pytest.mark.parametrize(
+    ("pix_fmt", "boost"), [("yuv420p", 256), ("yuv420p10le", 128), ("yuv444p10le", 512), ("yuv422p", 384)]
+)  # fmt: skip
+def test_it_does_so_at_every_depth_and_pixel_boost(cli, tmp_path, pix_fmt, boost):
+    clip = WaveClip(tmp_path / "in.mkv", pix_fmt=pix_fmt)
+    clip.make()
+    made = {"inswapper_128": with_matrix(known.identity_swapper(get("inswapper_128"), 1))}
+    models = install(tmp_path, {**finds(FACE), **made})
+    source = portrait(tmp_path / "anna.png", (0.8, 0.5, 0.4))
+    out = tmp_path / "out.mkv"
+    ended = cli(
+        "swap", source, clip.path, out, *OPTIONS, "--models-dir", models, "--pixel-boost", boost,
+        "--encoder", "ffv1", "--json",
+    )  # fmt: skip
+    assert ended.code == 0, ended.err
+    report = json.loads(ended.out)
+    assert (report["model"], report["pixel_format"]) == ("inswapper_128", pix_fmt)
+    for i, got in enumerate(decoded(out)):
+        for one, two in zip(got, clip.planes(i), strict=True):
+            assert np.abs(one.astype(int) - two).max() <= 1
+
+
+ANNA, BEN = (0.9, 0.4, 0.3), (0.2, 0.5, 0.8)
+LEFT, RIGHT = known.face_points(80, 120, 100), known.face_points(240, 120, 100)
+
+
+@pytest.fixture
+def two_people(tmp_path):
+    """A clip with a red face on the left and a blue one on the right, and models that see them."""
+    half = np.zeros((240, 320, 3), np.uint8)
+    half[:, :160], half[:, 160:] = np.round(np.array(ANNA) * 255), np.round(np.array(BEN) * 255)
+
+    class Halves(WaveClip):
+        def picture(self, _):
+            import av
+
+            return av.VideoFrame.from_ndarray(half, "rgb24").reformat(format="yuv444p")
+
+    clip = Halves(tmp_path / "in.mkv", pix_fmt="yuv444p", frames=2)
+    clip.make()
+    spec = get("hyperswap_1a_256")
+    found = {**finds(LEFT, RIGHT), "hyperswap_1a_256": known.painter(spec, 1)}
+    return clip.path, install(tmp_path, found)
+
+
+def colours_at(path):
+    """(2, 3) RGB, 0 to 1, in the middle of both faces of the first frame."""
+    import av
+
+    with av.open(str(path)) as file:
+        rgb = next(file.decode(video=0)).to_ndarray(format="rgb24")
+    return np.stack([rgb[120, 80], rgb[120, 240]]) / 255
+
+
+def unit(colour):
+    embedding = known.recognised(np.asarray([colour], np.float32))
+    return embedding / np.linalg.norm(embedding)
+
+
+CARL, DORA = (0.3, 0.9, 0.2), (0.7, 0.1, 0.9)
+
+
+def test_each_person_gets_the_face_that_they_were_mapped_to(cli, tmp_path, two_people):
+    clip, models = two_people
+    out = tmp_path / "out.mkv"
+    photo = {
+        name: portrait(tmp_path / f"{name}.png", colour)
+        for name, colour in {"anna": ANNA, "ben": BEN, "carl": CARL, "dora": DORA}.items()
+    }
+    ended = cli(
+        "swap", "--map", f"{photo['carl']}={photo['ben']}", "--map",
+        f"{photo['dora']}={photo['anna']}", clip, out, *OPTIONS, "--models-dir", models,
+        "--encoder", "ffv1", "--reference-distance", "0.1",
+    )  # fmt: skip
+    assert ended.code == 0, ended.err
+    want = known.painted(np.concatenate([unit(DORA), unit(CARL)]))
+    np.testing.assert_allclose(colours_at(out), want, atol=0.02)
+
+
+@pytest.mark.parametrize(("who", "place"), [("anna", 0), ("ben", 1)])
+def test_only_the_person_of_the_reference_is_swapped(cli, tmp_path, two_people, who, place):
+    clip, models = two_people
+    out = tmp_path / "out.mkv"
+    source = portrait(tmp_path / "carl.png", CARL)
+    reference = portrait(tmp_path / "who.png", {"anna": ANNA, "ben": BEN}[who])
+    ended = cli(
+        "swap", source, clip, out, *OPTIONS, "--models-dir", models, "--encoder", "ffv1",
+        "--reference", reference, "--reference-distance", "0.1",
+    )  # fmt: skip
+    assert ended.code == 0, ended.err
+    got, before = colours_at(out), colours_at(clip)
+    np.testing.assert_allclose(got[place], known.painted(unit(CARL))[0], atol=0.02)
+    np.testing.assert_array_equal(got[1 - place], before[1 - place])
+
+
+@pytest.mark.parametrize(("faces", "swapped"), [("left-right:1", [True, False]), ("left-right:2", [False, True]), ("all", [True, True])])  # fmt: skip
+def test_faces_are_chosen_by_place(cli, tmp_path, two_people, faces, swapped):
+    clip, models = two_people
+    out = tmp_path / "out.mkv"
+    source = portrait(tmp_path / "carl.png", CARL)
+    ended = cli(
+        "swap", source, clip, out, *OPTIONS, "--models-dir", models, "--encoder", "ffv1",
+        "--faces", faces,
+    )  # fmt: skip
+    assert ended.code == 0, ended.err
+    assert (colours_at(out) != colours_at(clip)).any(1).tolist() == swapped
+
+
+def test_photos_of_one_person_are_averaged(cli, tmp_path, two_people):
+    clip, models = two_people
+    folder = tmp_path / "carl"
+    folder.mkdir()
+    shades = [(0.3, 0.9, 0.2), (0.4, 0.8, 0.3)]
+    for k, shade in enumerate(shades):
+        portrait(folder / f"{k}.png", shade)
+    (folder / "notes.txt").write_text("no picture")
+    out = tmp_path / "out.mkv"
+    ended = cli(
+        "swap", folder, clip, out, *OPTIONS, "--models-dir", models, "--encoder", "ffv1",
+        "--faces", "left-right:1",
+    )  # fmt: skip
+    assert ended.code == 0, ended.err
+    mean = unit(shades[0]) + unit(shades[1])
+    want = known.painted(mean / np.linalg.norm(mean))[0]
+    np.testing.assert_allclose(colours_at(out)[0], want, atol=0.02)
+
+
+def test_a_restorer_goes_over_what_was_swapped(cli, tmp_path, two_people):
+    clip, models = two_people
+    install(tmp_path, {"gfpgan_1.4": known.restorer(get("gfpgan_1.4"), 1, brighter=-0.2)})
+    source = portrait(tmp_path / "carl.png", CARL)
+    results = {}
+    for name, more in {"plain": (), "over": ("--restore", "gfpgan_1.4", "--blend", "0.5")}.items():
+        out = tmp_path / f"{name}.mkv"
+        ended = cli(
+            "swap", source, clip, out, *OPTIONS, "--models-dir", models, "--encoder", "ffv1",
+            "--faces", "left-right:1", *more,
+        )  # fmt: skip
+        assert ended.code == 0, ended.err
+        results[name] = colours_at(out)
+    off = results["over"] - results["plain"]
+    np.testing.assert_allclose(off[0], np.full(3, -0.1), atol=0.02)
+    assert not off[1].any()
+
+
+class TestBadInput:
+    def run(self, cli, tmp_path, models, *options):
+        clip = WaveClip(tmp_path / "in.mkv")
+        clip.make()
+        source = portrait(tmp_path / "anna.png", ANNA)
+        out = tmp_path / "out.mkv"
+        ended = cli("swap", source, clip.path, out, "--models-dir", models, *options)
+        assert not out.exists()
+        return ended
+
+    def test_a_model_that_is_not_installed_is_named_with_what_brings_it(self, cli, tmp_path):
+        ended = self.run(cli, tmp_path, tmp_path / "none", "--model", "ghost_1_256")
+        assert ended.code == 3
+        assert "the swapper ghost_1_256 is not installed" in ended.err
+        assert "ffswap models pull ghost_1_256" in ended.err
+
+    def test_a_swapper_needs_its_recogniser(self, cli, tmp_path):
+        models = install(tmp_path, needed("ghost_1_256", known.identity_swapper))
+        ended = self.run(cli, tmp_path, models, "--model", "ghost_1_256")
+        assert ended.code == 3
+        assert f"ffswap models pull {RECOGNISER}" in ended.err
+
+    @pytest.mark.parametrize(
+        ("options", "word"),
+        [
+            (("--model", "ghost_9"), "no model is called 'ghost_9'"),
+            (("--model", RECOGNISER), "it is a recogniser; no swapper is called"),
+            (("--detector", "gfpgan_1.4"), "no detector is called"),
+            (("--map", "anna.jpg"), "SOURCE=REFERENCE"),
+            (("--mask", "circle"), "box, occlusion, region, area"),
+            (("--faces", "left-right:0"), "left-right:N"),
+            (("--landmarker", "none"), "a landmarker is needed"),
+        ],
+    )
+    def test_options_that_cannot_be(self, cli, tmp_path, options, word):
+        ended = self.run(cli, tmp_path, tmp_path / "none", *options)
+        assert ended.code == 2
+        assert word in ended.err
+
+    def test_a_file_of_another_model_says_what_it_fits(self, cli, tmp_path):
+        file = tmp_path / "inswapper_128.onnx"
+        file.write_bytes(known.recogniser(get(RECOGNISER), 1))
+        ended = self.run(cli, tmp_path, tmp_path / "none", "--model", file)
+        assert ended.code == 3
+        assert "inswapper_128.onnx" in ended.err
+
+    def test_a_reference_without_a_face_is_refused(self, cli, tmp_path):
+        models = install(tmp_path, finds())
+        ended = self.run(cli, tmp_path, models, "--reference", portrait(tmp_path / "b.png", BEN))
+        assert ended.code == 3
+        assert "no face was found" in ended.err
+
+    def test_without_a_recogniser_nobody_is_known_again(self, cli, tmp_path):
+        ended = self.run(
+            cli, tmp_path, tmp_path / "none", "--reference", portrait(tmp_path / "b.png", BEN)
+        )
+        assert ended.code == 3
+        assert f"ffswap models pull {RECOGNISER}" in ended.err
+
+    def test_two_files_need_a_mapping(self, cli, tmp_path):
+        ended = cli("swap", tmp_path / "a.jpg", tmp_path / "b.mkv")
+        assert ended.code == 2
+        assert "SOURCE TARGET OUTPUT" in ended.err
+
+    def test_a_pixel_boost_is_a_multiple_of_the_net(self, cli, tmp_path):
+        made = needed("hyperswap_1a_256", known.identity_swapper)
+        models = install(tmp_path, {**finds(FACE), **made})
+        ended = self.run(cli, tmp_path, models, "--pixel-boost", "384")
+        assert ended.code == 2
+        assert "multiples of 256" in ended.err
+
+
+def test_without_a_model_the_best_installed_one_is_used(cli, tmp_path):
+    clip = WaveClip(tmp_path / "in.mkv")
+    clip.make()
+    source = portrait(tmp_path / "anna.png", ANNA)
+    found = {**finds(FACE), **needed("ghost_1_256", known.identity_swapper)}
+    models = install(tmp_path, {**found, **needed("uniface_256", known.identity_swapper)})
+    for name, command in {"ghost_1_256": (), "uniface_256": ("--model", "uniface_256")}.items():
+        out = tmp_path / f"{name}.mkv"
+        ended = cli(
+            "swap", source, clip.path, out, *OPTIONS, "--models-dir", models, *command, "--json"
+        )
+        assert ended.code == 0, ended.err
+        assert json.loads(ended.out)["model"] == name
