@@ -161,6 +161,8 @@ SIZES = "one or more sizes from 1 to 1024 in ascending order, such as 1,4,8,16"
         (["--no-such-option"], ["ffswap build-engine --help"]),
         (["swapper"], ["there is no model 'swapper'", "allowed: ", "face_landmark", "an ONNX file",
                        "hint: the name of a file ends in .onnx"]),
+        (["inswapper_128"], ["the model 'inswapper_128' does not come with ffswap", "allowed: ",
+                             "face_landmark", "hint: give its file", "PATH/inswapper_128.onnx"]),
         (["a/net.onnx", "b/net.onnx"], ["two models have the same name: net, net"]),
         (["net.onnx", "net.onnx"], ["two models have the same name: net, net"]),
     ],
@@ -206,6 +208,18 @@ def test_a_name_in_a_recipe_that_is_no_model_is_named(build_engine, store, tmp_p
         build_engine("--recipe", tmp_path / "set.toml", targets=targets), 2,
         "the recipe set has a model 'swapper' without a file", "face_landmark",
         "hint: name its file there: [models.swapper] file = ",
+    )  # fmt: skip
+    assert files(store) == []
+
+
+@pytest.mark.parametrize("asked", [[], ["gfpgan_1.4"]])
+def test_a_recipe_cannot_leave_out_the_file_of_a_published_model(
+    build_engine, store, tmp_path, asked
+):
+    (tmp_path / "set.toml").write_text('[models."gfpgan_1.4"]\n')
+    failed(
+        build_engine(*asked, "--recipe", tmp_path / "set.toml"), 2,
+        "the recipe set has a model 'gfpgan_1.4' without a file", "face_landmark",
     )  # fmt: skip
     assert files(store) == []
 

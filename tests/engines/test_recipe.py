@@ -226,7 +226,7 @@ def test_what_the_command_line_puts_in_is_checked_as_well(change: dict[str, Any]
 
 def test_the_default_recipe_is_all_nets_of_the_catalogue():
     recipe = load_recipe(FOLDER / "default.toml")
-    assert sorted(one.name for one in recipe.models) == names()
+    assert sorted(one.name for one in recipe.models) == names(embedded=True)
     assert all(one.file is None for one in recipe.models)
     assert {one.precision for one in recipe.models} == {"fp16"}
     # Coordinates may be less far off than the pictures that the defaults are for.

@@ -229,7 +229,7 @@ def test_a_fixed_batch_becomes_free(make: Any):
         np.testing.assert_allclose(array, run(freed, feeds)[name], atol=1e-6)
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", names(embedded=True))
 def test_embedded_nets_keep_rows_apart(name: str):
     model = clean(parse_onnx(embedded_bytes(get(name)), name))
     freed = free_batch(model)

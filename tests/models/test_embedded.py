@@ -61,7 +61,7 @@ def portrait(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture(params=names())
+@pytest.fixture(params=names(embedded=True))
 def net(request: pytest.FixtureRequest) -> Iterator[OrtCpuSession]:
     """Each embedded net in turn."""
     with OrtCpuSession(embedded_bytes(get(request.param)), name=request.param) as session:
@@ -85,7 +85,7 @@ def real_images(model: str) -> F32:
 
 
 def test_interface_is_what_the_catalogue_says(net: OrtCpuSession):
-    for name in names():
+    for name in names(embedded=True):
         spec = get(name)
         with OrtCpuSession(embedded_bytes(spec)) as session:
             assert [(t.name, t.shape) for t in session.inputs.values()] == [
@@ -101,7 +101,7 @@ def test_interface_is_what_the_catalogue_says(net: OrtCpuSession):
     )
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", names(embedded=True))
 def test_file_is_readable_by_old_runtimes_and_keeps_float16(name: str):
     model = onnx.load_from_string(embedded_bytes(get(name)))
     assert model.opset_import[0].version <= 17

@@ -159,7 +159,7 @@ def test_it_lists_operators_of_others():
     assert custom_operators(model) == ("com.microsoft.Conv",)
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", names(embedded=True))
 def test_embedded_nets_have_plain_weights_and_give_the_same(name: str):
     model = parse_onnx(embedded_bytes(get(name)), name)
     before = model.SerializeToString()

@@ -254,7 +254,7 @@ class TestLayersBelow:
 
     def test_models(self, monkeypatch):
         spec = SimpleNamespace(kind="detector", licence="Apache-2.0", vendor="Someone")
-        monkeypatch.setattr(models, "names", lambda: ["full"], raising=False)
+        monkeypatch.setattr(models, "names", lambda **_: ["full"], raising=False)
         monkeypatch.setattr(models, "get", lambda _name: spec, raising=False)
         (one,), reason = machine.find_models()
         assert (one.name, one.kind, one.licence, one.vendor, reason) == (
@@ -262,7 +262,7 @@ class TestLayersBelow:
         )  # fmt: skip
 
     def test_a_catalogue_that_cannot_be_read(self, monkeypatch):
-        def fail():
+        def fail(**_):
             raise OSError("broken")
 
         monkeypatch.setattr(models, "names", fail, raising=False)

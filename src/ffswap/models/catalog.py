@@ -2,28 +2,42 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import io
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..carriers import F32
-from ..errors import InternalError, OptionError
-from .spec import ImageInput, ModelSpec
+from ..errors import InternalError, ModelError, OptionError
+from ..files import check_input
+from ._reading import NAME, check_keys, read, read_points
+from .spec import Kind, ModelSpec, SourceInput
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-__all__ = ["CanonicalMesh", "canonical_mesh", "embedded_bytes", "get", "names", "parse_catalog"]
+__all__ = [
+    "CanonicalMesh",
+    "Catalog",
+    "canonical_mesh",
+    "embedded_bytes",
+    "get",
+    "load_catalog",
+    "names",
+    "parse_catalog",
+    "template",
+]
 
 
 @dataclass(frozen=True)
@@ -68,35 +82,172 @@ class CanonicalMesh:
         return f"CanonicalMesh({len(self.vertices)} vertices, {len(self.triangles)} triangles)"
 
 
-def _strict(kind: type[Any], name: str, table: Mapping[str, Any]) -> dict[str, Any]:
-    """The table with lists as tuples, if its keys are fields of the dataclass."""
-    unknown = sorted(set(table) - {f.name for f in fields(kind)})
-    if unknown:
-        raise InternalError(f"model {name!r} in the catalogue: unknown keys {unknown}")
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
+@dataclass(frozen=True, kw_only=True)
+class Catalog:
+    """Models by name, and the points that faces are aligned to.
+
+    Attributes:
+        models: by name.
+        templates: by name: (5, 2) float32, read-only, in units of the crop's side, x to the right, y
+            down: the eye at the image's left, the eye at its right, tip of the nose, the mouth's
+            corner at the image's left, the one at its right.
+        urls: addresses of models that have a release and no addresses of their own.
+    """
+
+    models: Mapping[str, ModelSpec]
+    templates: Mapping[str, F32]
+    urls: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"Catalog({len(self.models)} models, {len(self.templates)} templates)"
+
+    def names(self, kind: Kind | None = None, *, embedded: bool | None = None) -> list[str]:
+        """Names of models, sorted.
+
+        Args:
+            kind: only those of it.
+            embedded: only those whose files come with ffswap, or only the others.
+        """
+        return sorted(
+            name
+            for name, spec in self.models.items()
+            if kind in (None, spec.kind) and embedded in (None, spec.embedded)
+        )
+
+    def get(self, name: str) -> ModelSpec:
+        """The model of that name.
+
+        Raises:
+            OptionError: there is none.
+        """
+        if name not in self.models:
+            near = difflib.get_close_matches(name, self.models, n=1)
+            raise OptionError(
+                f"no model is called {name!r}; known: {', '.join(self.names())}",
+                hint=f"did you mean {near[0]}?" if near else None,
+            )
+        return self.models[name]
+
+    def template(self, name: str) -> F32:
+        """The points of that name, see `templates`.
+
+        Raises:
+            OptionError: there are none.
+        """
+        if name not in self.templates:
+            known = ", ".join(sorted(self.templates))
+            raise OptionError(f"no template is called {name!r}; known: {known}")
+        return self.templates[name]
 
 
-def parse_catalog(text: str) -> dict[str, ModelSpec]:
-    """The models of a catalogue.
+def parse_catalog(text: str, base: Catalog | None = None) -> Catalog:
+    """A catalogue, or what a user's own one adds to another.
 
     Args:
-        text: TOML with a table ``models.NAME`` per model and, in it, a table ``image``.
+        text: TOML with a table ``models.NAME`` for each model, whose keys are the fields of
+            `ModelSpec`; lists of five points in a table ``templates``; and ``urls``.
+        base: whose models and templates may be used here and may not be defined again; None: the
+            text is the catalogue that comes with ffswap.
+
+    Returns:
+        All of both.
 
     Raises:
-        InternalError: not TOML, a key that is unknown or missing, or a value not allowed.
+        ModelError: not TOML, or a key or a value is not allowed; the message names table and key.
     """
     try:
-        tables = tomllib.loads(text).get("models", {})
-    except tomllib.TOMLDecodeError as error:
-        raise InternalError(f"the catalogue is not TOML: {error}") from error
-    specs = {}
-    for name, table in tables.items():
-        try:
-            image = ImageInput(**_strict(ImageInput, name, table["image"]))
-            specs[name] = ModelSpec(name=name, **_strict(ModelSpec, name, table | {"image": image}))
-        except (KeyError, TypeError) as error:
-            raise InternalError(f"model {name!r} in the catalogue: {error}") from error
-    return specs
+        tables = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # also numbers of too many digits
+        raise ModelError(f"the catalogue is not TOML: {error}") from error
+    own = ("urls", "models", "templates")
+    check_keys(tables, own if base else (*own, "mesh"), "the catalogue")
+    known = base or Catalog(models={}, templates={})
+    urls = read(_Defaults, {k: v for k, v in tables.items() if k == "urls"}, "catalogue").urls
+    urls = urls or known.urls
+    templates = {**known.templates}
+    for name, points in _tables(tables, "templates", known.templates).items():
+        templates[name] = read_points(points, f"[templates] {name}")
+    models = {**known.models}
+    for name, table in _tables(tables, "models", known.models).items():
+        models[name] = _model(name, table, urls, own=base is not None)
+    found = Catalog(models=models, templates=templates, urls=urls)
+    for spec in models.values():
+        _check_references(spec, found)
+    return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Defaults:
+    """What a catalogue says for all of its models."""
+
+    urls: tuple[str, ...] = ()
+
+
+def _tables(tables: Mapping[str, Any], key: str, known: Collection[str]) -> Mapping[str, Any]:
+    """The table of that key, whose names must be new."""
+    found = tables.get(key, {})
+    if not isinstance(found, Mapping):
+        raise ModelError(f"{key} is {found!r}; allowed: tables [{key}.NAME]")
+    for name in found:
+        if NAME.fullmatch(name) is None:
+            raise ModelError(f"[{key}] has a name {name!r}; allowed: letters, digits, _ - .")
+        if name in known:
+            raise ModelError(
+                f"[{key}.{name}] is in the catalogue of ffswap already; allowed: new names",
+                hint="give it another name",
+            )
+    return found
+
+
+def _model(name: str, table: Any, urls: tuple[str, ...], *, own: bool) -> ModelSpec:
+    spec: ModelSpec = read(ModelSpec, table, f"models.{name}", name=name)
+    if own and spec.embedded:
+        raise ModelError(f"[models.{name}] embedded is True; allowed in your own catalogue: False")
+    if spec.source is not None:
+        _check_source(spec, spec.source, f"models.{name}")
+    if spec.release and not spec.urls:
+        return replace(spec, urls=urls)
+    if not spec.release and any("{release}" in url for url in spec.urls):
+        raise ModelError(f"[models.{name}] has no key 'release', which its urls use")
+    return spec
+
+
+def _check_source(spec: ModelSpec, source: SourceInput, place: str) -> None:
+    image = source.image
+    if source.form == "embedding" and (image is not None or source.template is not None):
+        raise ModelError(
+            f"[{place}.source] form is 'embedding'; image and template are for the form 'picture'"
+        )
+    if image is not None and image.name != source.name:
+        raise ModelError(
+            f"[{place}.source.image] name is {image.name!r}; allowed: that of [{place}.source], "
+            f"{source.name!r}"
+        )
+    if spec.picture.name == source.name:
+        raise ModelError(
+            f"[{place}.source] name is {source.name!r}; allowed: another than that of "
+            f"[{place}.image]"
+        )
+
+
+def _check_references(spec: ModelSpec, catalog: Catalog) -> None:
+    """Refuse names of what there is not."""
+    source, place = spec.source, f"models.{spec.name}"
+    wanted: list[tuple[str, str, str | None, Collection[str]]] = [
+        (place, "template", spec.template, catalog.templates)
+    ]
+    if source is not None:
+        place += ".source"
+        wanted += [
+            (place, "template", source.template, catalog.templates),
+            (place, "recogniser", source.recogniser, catalog.names("recogniser")),
+            (place, "converter", source.converter, catalog.names("converter")),
+        ]
+    for place, key, name, there in wanted:
+        if name is not None and name not in there:
+            raise ModelError(
+                f"[{place}] {key} is {name!r}; allowed: {', '.join(sorted(there)) or 'none'}"
+            )
 
 
 @cache
@@ -105,13 +256,40 @@ def _catalog_text() -> str:
 
 
 @cache
-def _catalog() -> Mapping[str, ModelSpec]:
-    return parse_catalog(_catalog_text())
+def _catalog() -> Catalog:
+    try:
+        return parse_catalog(_catalog_text())
+    except ModelError as error:
+        raise InternalError(f"the catalogue of ffswap: {error.message}") from error
 
 
-def names() -> list[str]:
-    """Names of all known models, sorted."""
-    return sorted(_catalog())
+def load_catalog(extra: Path | None = None) -> Catalog:
+    """What ffswap knows, and what a user's own file adds.
+
+    Args:
+        extra: a TOML file of the form that `parse_catalog` reads, or None.
+
+    Raises:
+        InputMissingError: there is no such file.
+        ModelError: it cannot be read, is not TOML, or a key or a value is not allowed; the error
+            names file, table and key.
+    """
+    if extra is None:
+        return _catalog()
+    file = check_input(extra, "a catalogue, such as the example in docs/models.md", ModelError)
+    try:
+        return parse_catalog(file.read_bytes().decode("utf-8"), _catalog())
+    except UnicodeDecodeError as error:
+        raise ModelError("the catalogue is not text in UTF-8", file=file) from error
+    except OSError as error:
+        raise ModelError(f"cannot be read ({error.strerror or error})", file=file) from error
+    except ModelError as error:
+        raise ModelError(error.message, hint=error.hint, file=file) from error
+
+
+def names(kind: Kind | None = None, *, embedded: bool | None = None) -> list[str]:
+    """Names of the models that ffswap knows, sorted: `Catalog.names`."""
+    return _catalog().names(kind, embedded=embedded)
 
 
 def get(name: str) -> ModelSpec:
@@ -120,9 +298,16 @@ def get(name: str) -> ModelSpec:
     Raises:
         OptionError: there is none.
     """
-    if name not in _catalog():
-        raise OptionError(f"no model is called {name!r}; known: {', '.join(names())}")
-    return _catalog()[name]
+    return _catalog().get(name)
+
+
+def template(name: str) -> F32:
+    """The five points of that name, (5, 2) float32, read-only, in units of the crop's side.
+
+    Raises:
+        OptionError: there are none.
+    """
+    return _catalog().template(name)
 
 
 def _embedded(file: str, sha256: str) -> bytes:

@@ -207,7 +207,7 @@ def _run(entry: Entry, manifest: Manifest, api: TrtApi, device: Device) -> Verif
         with open_engine(entry.plan, key, api, device) as session:
             recipe = ModelRecipe(name=key.model, batches=key.batches, precision="fp32")
             graph = None
-            if key.model in names():
+            if key.model in names(embedded=True):
                 prepared = prepare_graph(recipe, api, explicit_batches=False)
                 if fingerprint(prepared.original) == key.onnx_sha256:
                     graph, checked = prepared.graph, "fp32"

@@ -15,7 +15,7 @@ from ..engines.store import EngineStore
 from ..engines.trt_api import TrtApi, load_api
 from ..errors import DeviceError, OptionError
 from ..gpu import Device
-from ..models import names
+from ..models import get, names
 from ..options import BuildOptions
 from .engine_build import EngineReport, ModelBuild, Phase, Place
 
@@ -167,12 +167,7 @@ def select_models(models: Sequence[str], recipe: Recipe) -> list[ModelRecipe]:
     known = {one.name: one for one in recipe.models}
     if not models:
         for one in recipe.models:
-            if one.file is None and one.name not in names():
-                raise OptionError(
-                    f"the recipe {recipe.name} has a model {one.name!r} without a file; without "
-                    f"one are allowed: {', '.join(names())}",
-                    hint=f'name its file there: [models.{one.name}] file = "NAME.onnx"',
-                )
+            _check_file(one, recipe)
         return list(recipe.models)
     chosen = []
     for model in models:
@@ -181,11 +176,18 @@ def select_models(models: Sequence[str], recipe: Recipe) -> list[ModelRecipe]:
             base = known.get(path.stem, ModelRecipe(name=path.stem))
             chosen.append(replace(base, file=path))
         elif model in known:
+            _check_file(known[model], recipe)
             chosen.append(known[model])
-        elif model in names():
+        elif model in names(embedded=True):
             chosen.append(ModelRecipe(name=model))
         else:
-            allowed = ", ".join(sorted({*names(), *known}))
+            allowed = ", ".join(sorted({*names(embedded=True), *known}))
+            if model in names():
+                raise OptionError(
+                    f"the model {model!r} does not come with ffswap; allowed: {allowed}, or an "
+                    "ONNX file",
+                    hint=f"give its file instead of its name: PATH/{get(model).file}",
+                )
             raise OptionError(
                 f"there is no model {model!r}; allowed: {allowed}, or an ONNX file",
                 hint="the name of a file ends in .onnx",
@@ -194,6 +196,16 @@ def select_models(models: Sequence[str], recipe: Recipe) -> list[ModelRecipe]:
     if len(set(given)) < len(given):
         raise OptionError(f"two models have the same name: {', '.join(given)}")
     return chosen
+
+
+def _check_file(one: ModelRecipe, recipe: Recipe) -> None:
+    """Refuse a model of a recipe that has no file and does not come with ffswap."""
+    if one.file is None and one.name not in names(embedded=True):
+        raise OptionError(
+            f"the recipe {recipe.name} has a model {one.name!r} without a file; without "
+            f"one are allowed: {', '.join(names(embedded=True))}",
+            hint=f'name its file there: [models.{one.name}] file = "NAME.onnx"',
+        )
 
 
 def _with_options(recipe: ModelRecipe, options: BuildOptions) -> ModelRecipe:

@@ -355,11 +355,11 @@ def find_encoders() -> tuple[tuple[EncoderSurvey, ...], str | None]:
 
 
 def find_models() -> tuple[tuple[ModelSurvey, ...], str | None]:
-    """The catalogue."""
+    """The models that come with ffswap."""
     try:
         from ..models import get, names  # type: ignore[attr-defined,unused-ignore]
 
-        specs = [(name, get(name)) for name in names()]
+        specs = [(name, get(name)) for name in names(embedded=True)]
     except (ImportError, OSError, FfswapError) as error:
         return (), f"{type(error).__name__}: {error}"
     return tuple(
