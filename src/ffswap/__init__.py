@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .errors import (
         CancelledError,
         DeviceError,
+        DownloadError,
         EncoderError,
         EngineError,
         FfswapError,
@@ -52,6 +53,7 @@ __all__ = [
     "CancelledError",
     "DetectOptions",
     "DeviceError",
+    "DownloadError",
     "EncodeOptions",
     "EncoderError",
     "EngineError",
