@@ -16,7 +16,7 @@ from .pins import Pin
 from .spec import ModelSpec
 from .store import ModelStore
 
-__all__ = ["Pulled", "Source", "addresses", "is_address", "locate", "pull"]
+__all__ = ["Pulled", "Source", "addresses", "is_address", "is_one_file", "locate", "pull"]
 
 Source = str | Path
 """An address of http or https, or a file."""
@@ -41,6 +41,15 @@ class Pulled:
 def is_address(text: str) -> bool:
     """Whether a source is fetched over a network."""
     return "://" in text and urlsplit(text).scheme.lower() != "file"
+
+
+def is_one_file(text: str) -> bool:
+    """Whether a source is the file of one model, and not a place where there may be more."""
+    if "://" not in text:
+        return not Path(text).expanduser().is_dir()
+    if "{file}" in text or not urlsplit(text).path.lower().endswith(_ONNX):
+        return False
+    return is_address(text) or not Path(url2pathname(urlsplit(text).path)).is_dir()
 
 
 def locate(spec: ModelSpec, text: str) -> Source:
