@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .errors import (
         CancelledError,
         DeviceError,
+        DownloadError,
         EncoderError,
         EngineError,
         FfswapError,
@@ -55,6 +56,7 @@ __all__ = [
     "CancelledError",
     "DetectOptions",
     "DeviceError",
+    "DownloadError",
     "EncodeOptions",
     "EncoderError",
     "EngineError",

@@ -15,8 +15,9 @@
     ├── MachineError                 (RuntimeError)       this machine cannot do it
     │   ├── DeviceError                                   the device asked for is not here
     │   ├── EncoderError                                  the encoder asked for does not work here
-    │   └── EngineError                                   an engine cannot be built, loaded or run here
-    │       └── QualityError                              it was built, but its results are not good enough
+    │   ├── EngineError                                   an engine cannot be built, loaded or run here
+    │   │   └── QualityError                              it was built, but its results are not good enough
+    │   └── DownloadError                                 a file cannot be fetched from here
     ├── CancelledError                                         stopped by the caller
     └── InternalError                (RuntimeError)       our fault: please report it
 
@@ -30,6 +31,7 @@ import os
 __all__ = [
     "CancelledError",
     "DeviceError",
+    "DownloadError",
     "EncoderError",
     "EngineError",
     "FfswapError",
@@ -147,6 +149,10 @@ class EngineError(MachineError):
 
 class QualityError(EngineError):
     """An engine was built, but its results differ too much from the net's own."""
+
+
+class DownloadError(MachineError):
+    """A file cannot be fetched from its addresses, or nothing may be fetched."""
 
 
 class CancelledError(FfswapError):

@@ -22,6 +22,7 @@ FAMILIES = [
     (errors.OutputWriteError, 4),
     (errors.MachineError, 5),
     (errors.DeviceError, 5),
+    (errors.DownloadError, 5),
     (errors.EncoderError, 5),
     (errors.EngineError, 5),
     (errors.QualityError, 5),

@@ -1,13 +1,22 @@
-"""Where things are kept when nobody says where."""
+"""Where things are kept when nobody says where, and whether anything may be fetched."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-__all__ = ["ENGINE_DIR_VARIABLE", "engine_folder"]
+__all__ = [
+    "ENGINE_DIR_VARIABLE",
+    "MODELS_DIR_VARIABLE",
+    "OFFLINE_VARIABLE",
+    "engine_folder",
+    "models_folder",
+    "offline",
+]
 
 ENGINE_DIR_VARIABLE = "FFSWAP_ENGINE_DIR"
+MODELS_DIR_VARIABLE = "FFSWAP_MODELS_DIR"
+OFFLINE_VARIABLE = "FFSWAP_OFFLINE"
 
 
 def engine_folder(given: Path | None) -> Path:
@@ -25,3 +34,23 @@ def engine_folder(given: Path | None) -> Path:
     import platformdirs
 
     return platformdirs.user_cache_path("ffswap", appauthor=False) / "engines"
+
+
+def models_folder(given: Path | None) -> Path:
+    """The store of models: as given, else of the environment, of the user.
+
+    It is the folder for data and not for caches: what was pinned and accepted cannot be fetched
+    again.
+    """
+    if given is not None:
+        return given
+    if variable := os.environ.get(MODELS_DIR_VARIABLE, "").strip():
+        return Path(variable)
+    import platformdirs
+
+    return platformdirs.user_data_path("ffswap", appauthor=False) / "models"
+
+
+def offline(given: bool) -> bool:
+    """Whether nothing may be fetched: as given, or of the environment."""
+    return given or os.environ.get(OFFLINE_VARIABLE, "").strip() not in ("", "0")

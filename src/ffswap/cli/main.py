@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 
 from .._version import __version__
 from ..errors import OutputWriteError
-from . import build_engine, doctor, engines, swap
+from . import build_engine, doctor, engines, models, swap
 from .errors import DEBUG_VARIABLE, ExitCode, guard
 from .messages import result
 
@@ -86,6 +86,7 @@ app.command("build-engine", short_help="build TensorRT engines and check them")(
     build_engine.command
 )
 app.add_typer(engines.app)
+app.add_typer(models.app)
 app.command("doctor", short_help="show what this machine has and what a swap would use")(
     doctor.command
 )

@@ -35,7 +35,7 @@ def printable(text: str) -> str:
 
 
 def note(kind: str, text: str) -> None:
-    """Print ``ffswap: KIND: TEXT`` on stderr; `kind` is error, hint, warning or progress."""
+    """Print ``ffswap: KIND: TEXT`` on stderr: an error, hint, licence, warning or progress."""
     try:
         print(f"ffswap: {kind}: {printable(text)}", file=sys.stderr, flush=True)
     except BrokenPipeError:

@@ -1,0 +1,202 @@
+"""What is remembered of a model's file: its digests and its licence, in a JSON file beside it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+import zlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from ..errors import CancelledError, ModelError
+from ..files import PendingFile, write_error
+
+__all__ = ["Consent", "Digests", "Pin", "Record", "State", "Status", "file_digests", "now"]
+
+_SCHEMA = 1  # of the JSON files; a later ffswap may write what this one does not understand
+_CHUNK = 1 << 20  # bytes hashed at a time
+
+Status = Literal["embedded", "installed", "missing", "damaged", "unpinned"]
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Digests:
+    """What tells a file from others.
+
+    Attributes:
+        size_bytes: its length.
+        sha256: 64 lower-case hexadecimal digits.
+        crc32: 8 such digits, of zlib's CRC-32.
+    """
+
+    size_bytes: int
+    sha256: str
+    crc32: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pin:
+    """A model's file as it was when it was installed.
+
+    Attributes:
+        file: its name in the store.
+        size_bytes: its length.
+        mtime_ns: when it was last changed, as the file system says, in nanoseconds.
+        sha256: 64 lower-case hexadecimal digits; from now on the file must have them.
+        crc32: 8 such digits.
+        origin: the address or the path that it came from.
+        added: when it was installed, UTC, ISO 8601.
+    """
+
+    file: str
+    size_bytes: int
+    mtime_ns: int
+    sha256: str
+    crc32: str
+    origin: str
+    added: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Consent:
+    """A licence that the user has accepted.
+
+    Attributes:
+        licence: its name, as the catalogue had it then.
+        terms: its sort, as the catalogue had it then.
+        vendor: whose it is.
+        accepted: when, UTC, ISO 8601.
+    """
+
+    licence: str
+    terms: str
+    vendor: str
+    accepted: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """All that is remembered of one model.
+
+    Attributes:
+        model: its name.
+        pin: its file, or None if none was ever installed.
+        consent: the licence, or None if none was accepted.
+    """
+
+    model: str
+    pin: Pin | None = None
+    consent: Consent | None = None
+
+    @classmethod
+    def read(cls, path: Path, model: str) -> Record:
+        """What the file remembers; nothing where there is no file.
+
+        Raises:
+            ModelError: it cannot be read, is no such file, or is of another model.
+        """
+        try:
+            data = json.loads(path.read_text("utf-8"))
+        except FileNotFoundError:
+            return cls(model=model)
+        except OSError as error:
+            raise ModelError(f"cannot be read ({error.strerror or error})", file=path) from error
+        except (ValueError, RecursionError) as error:
+            raise _damaged(path, model, "it is not JSON") from error
+        if not isinstance(data, dict) or data.get("model") != model:
+            raise _damaged(path, model, f"it is not about {model}")
+        if data.get("schema") != _SCHEMA:
+            raise ModelError(
+                f"is of schema {data.get('schema')!r}; this ffswap reads {_SCHEMA}", file=path,
+                hint="use the ffswap that wrote it, or another folder (--models-dir)",
+            )  # fmt: skip
+        try:
+            pin, consent = _part(Pin, data.get("pin")), _part(Consent, data.get("consent"))
+        except TypeError as error:
+            raise _damaged(path, model, str(error)) from error
+        return cls(model=model, pin=pin, consent=consent)
+
+    def write(self, path: Path) -> None:
+        """Replace the file, whole or not at all.
+
+        Raises:
+            OutputWriteError: the folder may not be written to, or the disk is full.
+        """
+        text = json.dumps({"schema": _SCHEMA, **asdict(self)}, indent=1) + "\n"
+        pending = PendingFile(path, overwrite=True)
+        try:
+            pending.temporary.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise write_error(error, path) from error
+        else:
+            pending.commit()
+        finally:
+            pending.discard()
+
+
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """What the store has of a model.
+
+    Attributes:
+        status: ``embedded``: comes with ffswap; ``installed``; ``missing``; ``damaged``: there is a
+            file, and it is not the one that was pinned; ``unpinned``: there is a file that was
+            never added.
+        reason: why it is damaged or unpinned, for people.
+        pin: what was installed, if anything was and that can be read.
+    """
+
+    status: Status
+    reason: str | None = None
+    pin: Pin | None = None
+
+
+def _damaged(path: Path, model: str, what: str) -> ModelError:
+    hint = f"ffswap models remove {model} clears it; then pull or add the model again"
+    return ModelError(f"is damaged: {what}", file=path, hint=hint)
+
+
+def _part(kind: type[_T], table: Any) -> _T | None:
+    """A dataclass of strings and whole numbers; the table must have its fields and no others.
+
+    Raises:
+        TypeError: it has not.
+    """
+    if table is None:
+        return None
+    wanted = {one.name: int if one.type == "int" else str for one in fields(kind)}  # type: ignore[arg-type]
+    if not isinstance(table, Mapping) or {key: type(table[key]) for key in table} != wanted:
+        raise TypeError(f"wanted are {', '.join(wanted)}")
+    return kind(**table)
+
+
+def now() -> str:
+    """The time, UTC, ISO 8601, to the second."""
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+def file_digests(path: Path, cancel: threading.Event | None = None) -> Digests:
+    """Read a file and compute its digests (half a second for 500 MB).
+
+    Args:
+        path: of the file.
+        cancel: ends it when it is set.
+
+    Raises:
+        OSError: it cannot be read.
+        CancelledError: `cancel` was set.
+    """
+    sha256, crc32, size = hashlib.sha256(), 0, 0
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            if cancel is not None and cancel.is_set():
+                raise CancelledError(f"stopped while {path.name} was read")
+            sha256.update(chunk)
+            crc32 = zlib.crc32(chunk, crc32)
+            size += len(chunk)
+    return Digests(size_bytes=size, sha256=sha256.hexdigest(), crc32=f"{crc32:08x}")

@@ -1,0 +1,387 @@
+"""A folder of model files: for each the file and, beside it, what is remembered of it.
+
+    inswapper_128.onnx                the file
+    inswapper_128.json                its digests, where it came from, the licence (see `pins`)
+    .inswapper_128.lock               held by who changes something; stays, empty
+    .inswapper_128.part, .part.json   a download that was cut off (see `download`)
+
+A file that lies there without a pin is none of ours: it is neither used nor touched. Where the
+catalogue knows a sha256, the file must have it; otherwise the one of first sight is pinned, and the
+file must have that from then on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import filelock
+
+from ..errors import CancelledError, InternalError, ModelError, OptionError, OutputWriteError
+from ..files import PathLike, check_input, write_error
+from ._store_files import hash_beside, link_or_copy, make_folder
+from .onnx_files import ALLOWED, parse_onnx
+from .pins import Consent, Digests, Pin, Record, State, file_digests, now
+from .spec import ModelSpec
+
+__all__ = ["ModelStore"]
+
+_POLL_S = 0.1  # how soon a wait for a lock notices that it is free, or that the caller gave up
+
+
+class ModelStore:
+    """A folder of model files, shared by any number of threads and processes.
+
+    The folder is made when something is first written. Files that the store did not make are never
+    touched.
+
+    Args:
+        folder: where the files are.
+    """
+
+    def __init__(self, folder: PathLike) -> None:
+        self.folder = Path(folder)
+        # One for each model and not for each use: who holds a lock may take it again.
+        self._locks: dict[str, filelock.BaseFileLock] = {}
+
+    def place(self, spec: ModelSpec) -> Path:
+        """Where the file of a model is, or would be."""
+        return self.folder / spec.file
+
+    def part(self, spec: ModelSpec) -> Path:
+        """Where a download of it is until it is whole."""
+        return self.folder / f".{spec.name}.part"
+
+    @property
+    def pins(self) -> Mapping[str, Pin]:
+        """What is installed, by name of the model; files that cannot be read are left out."""
+        found = {}
+        for path in sorted(self.folder.glob("[!.]*.json")):
+            with contextlib.suppress(ModelError):
+                pin = Record.read(path, path.stem).pin
+                if pin is not None:
+                    found[path.stem] = pin
+        return found
+
+    def path(self, spec: ModelSpec) -> Path | None:
+        """The file of a model if it is installed and whole, else None; `status` says why.
+
+        Of an embedded model there is none: see `catalog.embedded_bytes`.
+        """
+        return self.place(spec) if self.status(spec).status == "installed" else None
+
+    def status(self, spec: ModelSpec) -> State:
+        """What there is of a model.
+
+        Size and time of last change are compared with the pin. Only where the time differs the file
+        is read and its sha256 compared; if that is right, the new time is remembered.
+        """
+        if spec.embedded:
+            return State(status="embedded")
+        try:
+            pin = self._record(spec).pin
+        except ModelError as error:
+            return State(status="damaged", reason=str(error))
+        try:
+            seen = self.place(spec).stat()
+        except OSError as error:
+            if isinstance(error, FileNotFoundError | NotADirectoryError):
+                return State(status="missing", pin=pin)
+            reason = f"the file cannot be looked at ({error.strerror or error})"
+            return State(status="damaged", reason=reason, pin=pin)
+        if pin is None:
+            reason = f"{self.place(spec)} was never added"
+            return State(status="unpinned", reason=reason)
+        if spec.sha256 not in (None, pin.sha256):
+            reason = f"it has sha256 {pin.sha256}; published is {spec.sha256}"
+        elif seen.st_size != pin.size_bytes:
+            reason = f"it has {seen.st_size} bytes; {pin.size_bytes} were pinned"
+        elif seen.st_mtime_ns == pin.mtime_ns:
+            return State(status="installed", pin=pin)
+        else:
+            found = self._compare(spec, pin)
+            if found is None:
+                self._remember_time(spec, pin, seen.st_mtime_ns)
+                return State(status="installed", pin=pin)
+            reason = found
+        return State(status="damaged", reason=reason, pin=pin)
+
+    def verify(self, spec: ModelSpec) -> str | None:
+        """Read the file of a model and compare its sha256 with the pin.
+
+        Returns:
+            Why it cannot be used, or None.
+        """
+        state = self.status(spec)
+        if state.status != "installed" or state.pin is None:
+            return state.reason or "it is not installed"
+        return self._compare(spec, state.pin)
+
+    def _compare(self, spec: ModelSpec, pin: Pin) -> str | None:
+        try:
+            found = file_digests(self.place(spec)).sha256
+        except OSError as error:
+            return f"the file cannot be read ({error.strerror or error})"
+        return None if found == pin.sha256 else f"it has sha256 {found}; pinned is {pin.sha256}"
+
+    def _remember_time(self, spec: ModelSpec, pin: Pin, mtime_ns: int) -> None:
+        """Spare the next look the reading, unless somebody else is at work or may alone write."""
+        with contextlib.suppress(ModelError, OutputWriteError):
+            if not self._try_lock(spec.name):
+                return
+            try:
+                record = self._record(spec)
+                if record.pin == pin:
+                    self._write(replace(record, pin=replace(pin, mtime_ns=mtime_ns)))
+            finally:
+                self._lock_of(spec.name).release()
+
+    def add(self, spec: ModelSpec, file: PathLike, *, cancel: threading.Event | None = None) -> Pin:
+        """Install a file that the user has; it stays where it is.
+
+        Where the file system allows it is linked, not copied. A ``.hash`` file beside it with its
+        CRC-32 is heeded if the catalogue knows no digest.
+
+        Args:
+            spec: of the model.
+            file: of any name.
+            cancel: ends it when it is set.
+
+        Raises:
+            InputMissingError: no such file, or it is a folder.
+            ModelError: it is not the file that was published or pinned, or is not ONNX.
+            OptionError: the model is embedded.
+            OutputWriteError: the folder may not be written to, or the disk is full.
+            CancelledError: `cancel` was set; nothing has changed.
+        """
+        given = check_input(file, ALLOWED, ModelError)
+        source = given.resolve()
+        if spec.embedded:
+            raise OptionError(f"{spec.name} comes with ffswap; no file can take its place")
+        with self.lock(spec, cancel=cancel):
+            crc32 = hash_beside(given)
+            if self.place(spec).exists() and source.samefile(self.place(spec)):
+                pin = self._checked(spec, source, str(given), crc32, cancel)
+                self._write(replace(self._record(spec), pin=pin))
+                return pin
+            temporary = self.folder / f".{spec.name}.{secrets.token_hex(4)}.part"
+            try:
+                link_or_copy(source, temporary, cancel)
+                return self.install(spec, temporary, str(given), crc32=crc32, cancel=cancel)
+            finally:
+                temporary.unlink(missing_ok=True)
+
+    def install(
+        self,
+        spec: ModelSpec,
+        temporary: Path,
+        origin: str,
+        *,
+        crc32: str | None = None,
+        cancel: threading.Event | None = None,
+    ) -> Pin:
+        """Check a file in the folder and give it its place: whole or not at all.
+
+        Args:
+            spec: of the model.
+            temporary: the file, flushed to the disk; it is renamed.
+            origin: where it came from, for messages and for the pin.
+            crc32: that it must have, if the catalogue knows no digest.
+            cancel: ends it when it is set.
+
+        Raises:
+            ModelError: it is not the file that was published or pinned, or is not ONNX.
+            OutputWriteError: the disk failed.
+            CancelledError: `cancel` was set; nothing has changed.
+        """
+        with self.lock(spec, cancel=cancel):
+            pin = self._checked(spec, temporary, origin, crc32, cancel)
+            # The pin first: whoever dies between the two leaves a model that is missing, and the
+            # next file must be the same one.
+            self._write(replace(self._record(spec), pin=pin))
+            try:
+                os.replace(temporary, self.place(spec))
+            except OSError as error:
+                raise write_error(error, self.place(spec)) from error
+            return pin
+
+    def known(self, spec: ModelSpec) -> bool:
+        """Whether a digest is known that its file must have: published or pinned."""
+        return any((spec.sha256, spec.crc32, self._record(spec).pin))
+
+    def _checked(
+        self,
+        spec: ModelSpec,
+        file: Path,
+        origin: str,
+        crc32: str | None,
+        cancel: threading.Event | None,
+    ) -> Pin:
+        """The pin of a file that is what it should be."""
+        pin, crc32 = self._record(spec).pin, spec.crc32 or crc32
+        try:
+            found = file_digests(file, cancel)
+            mtime_ns = file.stat().st_mtime_ns
+        except OSError as error:
+            raise ModelError(f"cannot be read ({error.strerror or error})", file=origin) from error
+        if spec.sha256 is not None:
+            _require_same(spec, "sha256", found, spec.sha256, "published", origin)
+        elif pin is not None:
+            _require_same(spec, "sha256", found, pin.sha256, f"pinned {pin.added}", origin)
+        if crc32 is not None:
+            _require_same(spec, "crc32", found, crc32, "published", origin)
+        if not (spec.sha256 or pin or crc32):
+            # Nothing is known of it: at least a web page or half a file must not be pinned.
+            parse_onnx(file.read_bytes(), origin)
+        return Pin(
+            file=spec.file, size_bytes=found.size_bytes, mtime_ns=mtime_ns, sha256=found.sha256,
+            crc32=found.crc32, origin=origin, added=now(),
+        )  # fmt: skip
+
+    def remove(self, spec: ModelSpec) -> int | None:
+        """Remove a model: its file, its pin, the consent to its licence, a download cut off.
+
+        Returns:
+            Bytes that were freed; None if nothing of it was there.
+
+        Raises:
+            OptionError: the model is embedded, or its file was never added.
+            OutputWriteError: the folder may not be written to, or somebody uses the file (Windows).
+        """
+        if spec.embedded:
+            raise OptionError(f"{spec.name} comes with ffswap and cannot be removed")
+        if not self.folder.is_dir():
+            return None
+        with self.lock(spec):
+            state = self.status(spec)
+            if state.status == "unpinned":
+                raise OptionError(
+                    f"{state.reason}, so it is not removed", hint="remove the file itself"
+                )
+            part, freed = self.part(spec), None
+            sidecar = part.with_name(part.name + ".json")
+            for path in (self.place(spec), part, sidecar, self._json(spec.name)):
+                try:
+                    size = path.stat().st_size
+                    path.unlink()
+                except FileNotFoundError:
+                    continue
+                except OSError as error:
+                    raise write_error(error, path) from error
+                freed = (freed or 0) + size
+            return freed
+
+    def accept(self, spec: ModelSpec) -> None:
+        """Remember that the user has accepted the licence of a model.
+
+        Raises:
+            ModelError: what is remembered of the model is damaged.
+            OutputWriteError: the folder may not be written to.
+        """
+        with self.lock(spec):
+            consent = Consent(
+                licence=spec.licence, terms=spec.terms, vendor=spec.vendor, accepted=now()
+            )
+            self._write(replace(self._record(spec), consent=consent))
+
+    def consent(self, spec: ModelSpec) -> Consent | None:
+        """The licence of a model that was accepted, if it is the one of now."""
+        try:
+            consent = self._record(spec).consent
+        except ModelError:
+            return None
+        same = consent is not None and (consent.licence, consent.terms) == (
+            spec.licence, spec.terms,
+        )  # fmt: skip
+        return consent if same else None
+
+    def accepted(self, spec: ModelSpec) -> bool:
+        """Whether the licence of a model was accepted, or is open and need not be."""
+        return spec.terms == "open" or self.consent(spec) is not None
+
+    @contextmanager
+    def lock(
+        self,
+        spec: ModelSpec,
+        *,
+        cancel: threading.Event | None = None,
+        waiting: Callable[[], None] | None = None,
+    ) -> Iterator[None]:
+        """Hold the lock of a model, so that only one process fetches or changes it.
+
+        The operating system lets it go when a process dies. The thread that holds it may take it
+        again from the same store.
+
+        Args:
+            spec: of the model.
+            cancel: ends the wait when it is set.
+            waiting: is called once if somebody else holds it.
+
+        Raises:
+            CancelledError: `cancel` was set while waiting.
+            OutputWriteError: the folder may not be written to.
+        """
+        make_folder(self.folder)
+        told = False
+        while not self._try_lock(spec.name):
+            if waiting is not None and not told:
+                waiting()
+            told = True
+            if cancel is None:
+                time.sleep(_POLL_S)
+            elif cancel.wait(_POLL_S):
+                raise CancelledError(f"stopped while another process fetches {spec.name}")
+        try:
+            yield
+        finally:
+            self._lock_of(spec.name).release()
+
+    def _lock_of(self, name: str) -> filelock.BaseFileLock:
+        return self._locks.setdefault(name, filelock.FileLock(self.folder / f".{name}.lock"))
+
+    def _try_lock(self, name: str) -> bool:
+        try:
+            self._lock_of(name).acquire(timeout=0)
+        except filelock.Timeout:
+            return False
+        except OSError as error:
+            raise write_error(error, self.folder) from error
+        return True
+
+    def _json(self, name: str) -> Path:
+        if re.fullmatch(r"\w[\w.-]*", name) is None:  # it must not lead out of the folder
+            raise InternalError(f"a model is called {name!r}")
+        return self.folder / f"{name}.json"
+
+    def _record(self, spec: ModelSpec) -> Record:
+        return Record.read(self._json(spec.name), spec.name)
+
+    def _write(self, record: Record) -> None:
+        record.write(self._json(record.model))
+
+
+def _require_same(
+    spec: ModelSpec, name: Literal["sha256", "crc32"], found: Digests, wanted: str, why: str,
+    origin: str,
+) -> None:  # fmt: skip
+    given = getattr(found, name)
+    if given == wanted:
+        return
+    hint = f"it is damaged, or not {spec.file}: get it again or from elsewhere"
+    if why != "published":
+        hint += (
+            f"; or, if another file is meant, `ffswap models remove {spec.name}` forgets the old"
+        )
+    raise ModelError(
+        f"has {name} {given} ({found.size_bytes} bytes); wanted for {spec.name}: {wanted} ({why})",
+        file=origin, hint=hint,
+    )  # fmt: skip

@@ -1,0 +1,332 @@
+"""The models of a catalogue and a store: listed, pulled, added, verified, removed."""
+
+from __future__ import annotations
+
+import shlex
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from ..errors import DownloadError, InternalError, OptionError
+from ..models import ModelSpec, embedded_bytes
+from ..models.download import Limits
+from ..models.pull import addresses, is_address, is_one_file, pull
+from ..models.store import ModelStore
+from .model_reports import ModelProgress, ModelReport, PullReport, Removed, Verified, licence_line
+
+__all__ = [
+    "add_model",
+    "list_models",
+    "model_report",
+    "pull_models",
+    "remove_models",
+    "to_pull",
+    "verify_models",
+]
+
+Specs = Mapping[str, ModelSpec]
+
+
+def _get(specs: Specs, name: str) -> ModelSpec:
+    if name not in specs:
+        known = ", ".join(sorted(specs))
+        raise OptionError(
+            f"no model is called {name!r}; known: {known}", hint="`ffswap models list` shows them"
+        )
+    return specs[name]
+
+
+def _report(store: ModelStore, spec: ModelSpec, *, fetched: bool = False) -> ModelReport:
+    state = store.status(spec)
+    return ModelReport(
+        spec=spec, status=state.status, reason=state.reason, pin=state.pin,
+        path=store.place(spec) if state.status == "installed" else None,
+        consent=store.consent(spec), fetched=fetched,
+    )  # fmt: skip
+
+
+def list_models(specs: Specs, folder: Path, *, kind: str | None = None) -> tuple[ModelReport, ...]:
+    """All models of the catalogue, by kind and name, and what the store has of them.
+
+    Args:
+        specs: the catalogue, by name.
+        folder: the store.
+        kind: only these.
+
+    Raises:
+        OptionError: no model of the catalogue is of that kind.
+    """
+    kinds = sorted({one.kind for one in specs.values()})
+    if kind is not None and kind not in kinds:
+        raise OptionError(f"no model is of the kind {kind!r}; there are: {', '.join(kinds)}")
+    store = ModelStore(folder)
+    chosen = [one for one in specs.values() if kind in (None, one.kind)]
+    return tuple(
+        _report(store, one) for one in sorted(chosen, key=lambda one: (one.kind, one.name))
+    )
+
+
+def model_report(name: str, specs: Specs, folder: Path) -> ModelReport:
+    """One model.
+
+    Raises:
+        OptionError: there is none of that name.
+    """
+    return _report(ModelStore(folder), _get(specs, name))
+
+
+def to_pull(names: Sequence[str], specs: Specs, folder: Path) -> tuple[ModelReport, ...]:
+    """The models that a pull would look at: those named, each followed by what it needs.
+
+    Raises:
+        OptionError: an unknown name, or a model that comes with ffswap.
+    """
+    found: dict[str, ModelSpec] = {}
+
+    def add(name: str) -> None:
+        if name in found:
+            return
+        spec = _get(specs, name)
+        if not spec.embedded:
+            found[name] = spec
+        for one in spec.needs:
+            if one not in specs:
+                raise InternalError(f"{name} needs {one}, which the catalogue does not have")
+            add(one)
+
+    for name in names:
+        if _get(specs, name).embedded:
+            raise OptionError(f"{name} comes with ffswap; there is nothing to pull")
+        add(name)
+    store = ModelStore(folder)
+    return tuple(_report(store, one) for one in found.values())
+
+
+def pull_models(
+    names: Sequence[str],
+    specs: Specs,
+    folder: Path,
+    *,
+    accept_licence: bool = False,
+    source: str | None = None,
+    offline: bool = False,
+    limits: Limits | None = None,
+    repeat: Sequence[str] = (),
+    progress: Callable[[ModelProgress], None] | None = None,
+    cancel: threading.Event | None = None,
+) -> PullReport:
+    """Bring models, and what they need, into the store.
+
+    Args:
+        names: of the models.
+        specs: the catalogue, by name.
+        folder: the store; it is made if it is missing.
+        accept_licence: the user accepts the licences of all of them.
+        source: a folder, file or address to take them from; None: the catalogue's addresses.
+        offline: nothing is fetched over a network.
+        limits: how long to wait for servers, and how often to try.
+        repeat: options that commands in messages need, too.
+        progress: is called from this thread.
+        cancel: ends it when it is set; what was fetched stays.
+
+    Raises:
+        OptionError: an unknown name, a model that comes with ffswap, a licence that was not
+            accepted, or a source that is none or is one file for several models.
+        DownloadError: a file is nowhere to be had, or `offline` and it is not there.
+        InputMissingError: nothing is where `source` says.
+        ModelError: the file is another one than was published or pinned.
+        OutputWriteError: the folder may not be written to, or the disk is full.
+        CancelledError: `cancel` was set.
+    """
+    begun = time.monotonic()
+    wanted = to_pull(names, specs, folder)
+    missing = [one.spec for one in wanted if one.status != "installed"]
+    sources = _sources(missing, names, source)
+    again = [*repeat] if source is None else ["--from", source, *repeat]
+    store = ModelStore(folder)
+    _require_consent(store, wanted, ["pull", *names, *again], accept_licence=accept_licence)
+    if offline:
+        _require_local(missing, sources, repeat)
+    reports = []
+    for index, one in enumerate(wanted):
+        tell = _teller(progress, one.spec.name, index, len(wanted))
+        pulled = pull(
+            store, one.spec, sources.get(one.spec.name, ()), limits=limits, cancel=cancel,
+            progress=partial(tell, "fetching"), waiting=partial(tell, "waiting", 0, None),
+        )  # fmt: skip
+        reports.append(_report(store, one.spec, fetched=pulled.fetched))
+    return PullReport(folder=str(folder), models=tuple(reports), seconds=time.monotonic() - begun)
+
+
+def _sources(
+    missing: Sequence[ModelSpec], names: Sequence[str], source: str | None
+) -> dict[str, tuple[str, ...]]:
+    """Where each model that is missing is looked for.
+
+    One file is that of the one model that was named; what this needs has its own addresses.
+    """
+    if source is None:
+        return {one.name: one.urls for one in missing}
+    if not is_one_file(source):
+        return {one.name: (source,) for one in missing}
+    if len(set(names)) > 1:
+        raise OptionError(
+            f"--from {source} is one file; {len(set(names))} models were named: {', '.join(names)}",
+            hint="name one model, or a folder that holds the files of all",
+        )
+    return {one.name: (source,) if one.name == names[0] else one.urls for one in missing}
+
+
+def _require_consent(
+    store: ModelStore,
+    wanted: Sequence[ModelReport],
+    command: Sequence[str],
+    *,
+    accept_licence: bool,
+) -> None:
+    """Remember that licences were accepted, or refuse."""
+    asked = [one.spec for one in wanted if not one.accepted]
+    if asked and not accept_licence:
+        raise OptionError(
+            f"not accepted yet: {'; '.join(map(licence_line, asked))}",
+            hint="read these licences; if you accept them: "
+            f"`{shlex.join(['ffswap', 'models', *command, '--accept-licence'])}`",
+        )
+    for spec in asked:
+        store.accept(spec)
+
+
+def _require_local(
+    missing: Sequence[ModelSpec], sources: Mapping[str, Sequence[str]], repeat: Sequence[str]
+) -> None:
+    """Refuse, all at once, what would have to be fetched."""
+    remote = [
+        one
+        for one in missing
+        if not sources[one.name] or all(is_address(text) for text in sources[one.name])
+    ]
+    if not remote:
+        return
+    told, commands = [], []
+    for one in remote:
+        where = ", ".join(sources[one.name] if sources[one.name] != one.urls else addresses(one))
+        told.append(f"{one.file} of {one.name} (from {where or 'no known address'})")
+        commands.append(shlex.join(["ffswap", "models", "add", one.name, one.file, *repeat]))
+    raise DownloadError(
+        f"offline, so nothing is fetched; missing: {'; '.join(told)}",
+        hint=f"bring the files here by other means, then: `{' && '.join(commands)}`",
+    )
+
+
+def _teller(
+    progress: Callable[[ModelProgress], None] | None, model: str, index: int, count: int
+) -> Callable[[Literal["fetching", "waiting"], int, int | None], None]:
+    """Tells of one model; its time begins now."""
+    begun = time.monotonic()
+
+    def tell(phase: Literal["fetching", "waiting"], done: int, total: int | None) -> None:
+        if progress is not None:
+            progress(
+                ModelProgress(
+                    model=model, index=index, count=count, phase=phase, done=done, total=total,
+                    seconds=time.monotonic() - begun,
+                )
+            )  # fmt: skip
+
+    return tell
+
+
+def add_model(
+    name: str,
+    file: Path,
+    specs: Specs,
+    folder: Path,
+    *,
+    accept_licence: bool = False,
+    repeat: Sequence[str] = (),
+    cancel: threading.Event | None = None,
+) -> ModelReport:
+    """Put a file that the user has into the store.
+
+    Args:
+        name: of the model.
+        file: of any name; it stays where it is.
+        specs: the catalogue, by name.
+        folder: the store; it is made if it is missing.
+        accept_licence: the user accepts the licence.
+        repeat: options that commands in messages need, too.
+        cancel: ends it when it is set; nothing has changed then.
+
+    Raises:
+        OptionError: an unknown name, a model that comes with ffswap, or a licence that was not
+            accepted.
+        InputMissingError: no such file, or it is a folder.
+        ModelError: it is not the file that was published or pinned, or is not ONNX.
+        OutputWriteError: the folder may not be written to, or the disk is full.
+        CancelledError: `cancel` was set.
+    """
+    spec = _get(specs, name)
+    if spec.embedded:
+        raise OptionError(f"{name} comes with ffswap; no file can take its place")
+    store = ModelStore(folder)
+    command = ["add", name, str(file), *repeat]
+    _require_consent(store, [_report(store, spec)], command, accept_licence=accept_licence)
+    store.add(spec, file, cancel=cancel)
+    return _report(store, spec)
+
+
+def verify_models(names: Sequence[str], specs: Specs, folder: Path) -> tuple[Verified, ...]:
+    """Read the files of models and compare their sha256.
+
+    Args:
+        names: of the models; none: all that are there.
+        specs: the catalogue, by name.
+        folder: the store.
+
+    Raises:
+        OptionError: an unknown name.
+    """
+    store = ModelStore(folder)
+    chosen = [_get(specs, name) for name in dict.fromkeys(names)]
+    if not names:
+        chosen = [specs[name] for name in sorted(specs)]
+        chosen = [one for one in chosen if store.status(one).status != "missing"]
+    return tuple(_verify(store, one) for one in chosen)
+
+
+def _verify(store: ModelStore, spec: ModelSpec) -> Verified:
+    if not spec.embedded:
+        return Verified(model=spec.name, path=store.place(spec), problem=store.verify(spec))
+    problem = None
+    try:
+        embedded_bytes(spec)
+    except InternalError as error:
+        problem = f"{error.message}; {error.hint}"
+    return Verified(model=spec.name, path=None, problem=problem)
+
+
+def remove_models(names: Sequence[str], specs: Specs, folder: Path) -> tuple[Removed, ...]:
+    """Remove models from the store, with what is remembered of them.
+
+    Args:
+        names: of the models.
+        specs: the catalogue, by name.
+        folder: the store.
+
+    Raises:
+        OptionError: an unknown name, or a model that is not there or comes with ffswap; those named
+            before it are gone.
+        OutputWriteError: the folder may not be written to, or somebody uses the file (Windows).
+    """
+    store = ModelStore(folder)
+    removed = []
+    for spec in [_get(specs, name) for name in dict.fromkeys(names)]:
+        freed = store.remove(spec)
+        if freed is None:
+            there = ", ".join(store.pins) or "none"
+            raise OptionError(f"{spec.name} is not in {folder}; there are: {there}")
+        removed.append(Removed(model=spec.name, size_bytes=freed))
+    return tuple(removed)
