@@ -73,11 +73,13 @@ def resize(plane: Any, width: int, height: int) -> Any:
     return cv2.resize(plane, (width, height), interpolation=how)
 
 
-def sample_plane(plane: Plane, matrix: F64, size: tuple[int, int], outside: float | None) -> Any:
+def sample_plane(
+    plane: Plane | F32, matrix: F64, size: tuple[int, int], outside: float | None
+) -> Any:
     """A plane through an affine matrix, without aliasing where it shrinks.
 
     Args:
-        plane: (H, W) uint8 or uint16.
+        plane: (H, W) uint8, uint16 or float32.
         matrix: (2, 3), from pixels of `plane` to pixels of the result.
         size: (width, height) of the result.
         outside: what lies outside the plane; None: its nearest pixel.
@@ -92,8 +94,8 @@ def sample_plane(plane: Plane, matrix: F64, size: tuple[int, int], outside: floa
 
 
 def _shrunk_region(
-    plane: Plane, matrix: F64, size: tuple[int, int], factor: int
-) -> tuple[Plane, F64]:
+    plane: Plane | F32, matrix: F64, size: tuple[int, int], factor: int
+) -> tuple[Plane | F32, F64]:
     """The part of a plane that a warp reads, shrunk by area means, and the matrix from there."""
     corners = np.array([[0, 0], [size[0], 0], [0, size[1]], size], np.float64)
     at = affine.apply(affine.invert(matrix), corners)
