@@ -69,7 +69,7 @@ class CropNet:
                 )
                 for i, matrix in places[at : at + MAX_BATCH]
             ]  # fmt: skip
-            out = run_rows(self._session, net_input(crops, self._spec))
+            out = self._session.run(net_input(crops, self._spec))
             for row, name in zip(rows, self._spec.outputs, strict=True):
                 row.append(out[name])
         return [np.concatenate(row) for row in rows]

@@ -35,8 +35,8 @@ class Recogniser:
         Args:
             frames: n frames.
             where: (m,) int64, index into `frames` of each face.
-            points: (m, 5, 2) float32, eyes, nose tip, mouth corners, pixels; no two faces'
-                points may all be one.
+            points: (m, 5, 2) float32, eyes, nose tip, mouth corners, pixels, of faces for which
+                `geometry.similarity.is_alignable` is true.
 
         Returns:
             (m, d) float32; d is 512 for the nets of the catalogue.

@@ -12,7 +12,7 @@ from ..carriers import F32, I64, Faces, Frames
 from ..errors import InternalError
 from ..geometry import affine
 from ..geometry.crop_masks import join_boost, split_boost
-from ..geometry.similarity import similarity
+from ..geometry.similarity import is_alignable, similarity
 from ..models.spec import ImageOutput
 from ..ops import cpu
 from ..ops.paste import paste_crop
@@ -25,8 +25,8 @@ LEAST_SIDE_PX = 8.0
 """Crops that cover less of the frame than this are left out: nothing of a face can be seen there."""
 
 LARGEST_SIDE_PX = 65536.0
-"""Crops that would cover more than this come from points that are all but one: twice the largest side
-of a frame that FFmpeg decodes."""
+"""Crops that would cover more than this come from points far outside of every frame: twice the largest
+side that FFmpeg decodes."""
 
 COVER_SIGMA = 0.012
 """Softness of the edge of what lies before a face, by the side of the crop: that of the embedded
@@ -147,14 +147,11 @@ class CropPainter:
 
     def _aligned(self, points: F32) -> Iterator[tuple[int, NDArray[np.float64], float]]:
         """Row, matrix and side in the frame of the faces that can be aligned."""
-        known = np.isfinite(points).all(axis=(1, 2))
-        spread = np.ptp(np.where(known[:, None, None], points, 0), axis=1).max(axis=1)
-        rows = np.flatnonzero(spread > 0)
+        rows = np.flatnonzero(is_alignable(points))
         self.skipped += len(points) - len(rows)
         matrices = similarity(points[rows], self._template, self.size)
         for row, matrix in zip(rows.tolist(), matrices, strict=True):
-            scale = affine.scale_of(matrix) if np.isfinite(matrix).all() else 0.0
-            side_px = self.size / scale if scale > 0 else np.inf
+            side_px = self.size / affine.scale_of(matrix)
             if LEAST_SIDE_PX <= side_px <= LARGEST_SIDE_PX:
                 yield row, matrix, side_px
             else:
