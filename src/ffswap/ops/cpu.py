@@ -73,18 +73,20 @@ def resize(plane: Any, width: int, height: int) -> Any:
     return cv2.resize(plane, (width, height), interpolation=how)
 
 
-def sample_plane(plane: Plane, matrix: F64, size: tuple[int, int], outside: float | None) -> Any:
+def sample_plane(
+    plane: Plane | F32, matrix: F64, size: tuple[int, int], outside: float | None
+) -> Any:
     """A plane through an affine matrix, without aliasing where it shrinks.
 
     Args:
-        plane: (H, W) uint8 or uint16.
+        plane: (H, W) uint8, uint16 or float32.
         matrix: (2, 3), from pixels of `plane` to pixels of the result.
         size: (width, height) of the result.
         outside: what lies outside the plane; None: its nearest pixel.
     """
     factor = int(1 / affine.scale_of(matrix))
     if factor >= 2:
-        plane, matrix = _shrunk_region(plane, matrix, size, factor)
+        plane, matrix = _shrunk_region(plane, matrix, size, factor, outside)
     edge = cv2.BORDER_REPLICATE if outside is None else cv2.BORDER_CONSTANT
     return cv2.warpAffine(
         plane, matrix, size, flags=cv2.INTER_LINEAR, borderMode=edge, borderValue=outside or 0.0
@@ -92,19 +94,33 @@ def sample_plane(plane: Plane, matrix: F64, size: tuple[int, int], outside: floa
 
 
 def _shrunk_region(
-    plane: Plane, matrix: F64, size: tuple[int, int], factor: int
-) -> tuple[Plane, F64]:
-    """The part of a plane that a warp reads, shrunk by area means, and the matrix from there."""
+    plane: Plane | F32, matrix: F64, size: tuple[int, int], factor: int, outside: float | None
+) -> tuple[Plane | F32, F64]:
+    """The part of a plane that a warp reads, shrunk by area means, and the matrix from there.
+
+    The blocks start at the plane's edge; the last ones, which reach over it, are filled with what
+    lies outside, so that no row or column of the plane is lost.
+    """
     corners = np.array([[0, 0], [size[0], 0], [0, size[1]], size], np.float64)
     at = affine.apply(affine.invert(matrix), corners)
-    low = np.maximum(np.floor(at.min(0)).astype(int) - factor, 0)
-    high = np.minimum(np.ceil(at.max(0)).astype(int) + factor, (plane.shape[1], plane.shape[0]))
+    shape = np.array([plane.shape[1], plane.shape[0]])
+    low = np.maximum(np.floor(at.min(0) / factor).astype(int) - 1, -1) * factor
+    high = np.minimum(np.ceil(at.max(0)).astype(int) + factor, shape + factor)
     if ((high - low) < 2 * factor).any():
         return plane, matrix
-    part = shrink(plane[low[1] : high[1], low[0] : high[0]], factor)
+    high += (low - high) % factor
+    before, after = np.maximum(-low, 0), np.maximum(high - shape, 0)
+    first, last = np.maximum(low, 0), np.minimum(high, shape)
+    part = plane[first[1] : last[1], first[0] : last[0]]
+    if before.any() or after.any():
+        edge = cv2.BORDER_REPLICATE if outside is None else cv2.BORDER_CONSTANT
+        part = cv2.copyMakeBorder(  # type: ignore[assignment]
+            part, int(before[1]), int(after[1]), int(before[0]), int(after[0]), edge,
+            value=outside or 0.0,
+        )  # fmt: skip
     centre = (factor - 1) / 2
     back = np.array([[factor, 0, low[0] + centre], [0, factor, low[1] + centre]], np.float64)
-    return part, affine.compose(matrix, back)
+    return shrink(part, factor), affine.compose(matrix, back)
 
 
 def crop_rgb(

@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..carriers import F32, Frames
+from ..carriers import F32, I64, Frames
 from ..engines import Session
-from ..models import ModelSpec
+from ..errors import EngineError
+from ..models import ImageInput, ModelSpec
 from ..ops import cpu
 
-__all__ = ["CropNet", "net_input"]
+__all__ = [
+    "MAX_BATCH",
+    "CropNet",
+    "SharedNet",
+    "face_crops",
+    "net_input",
+    "picture_input",
+    "run_rows",
+]
 
 MAX_BATCH = 16
 """Crops per call of a net: bounds its scratch memory to about 100 MB."""
+
+MAX_VALUES = MAX_BATCH * 3 * 256 * 256
+"""Values of one input per call: larger pictures than 256 x 256 go in fewer at a time, for their scratch
+memory grows with them."""
 
 
 class CropNet:
@@ -60,18 +75,120 @@ class CropNet:
         return [np.concatenate(row) for row in rows]
 
 
-def net_input(crops: Sequence[F32], spec: ModelSpec) -> dict[str, F32]:
+class SharedNet:
+    """A net with one picture input that several threads may use: they take turns.
+
+    Args:
+        session: of the net; nothing else may use it.
+        spec: what it wants and gives.
+    """
+
+    def __init__(self, session: Session, spec: ModelSpec) -> None:
+        self._session, self.spec = session, spec
+        self._turn = threading.Lock()
+        self.size = spec.size
+        """Side of the picture, pixels."""
+
+    def __call__(self, crops: F32, more: Mapping[str, F32] | None = None) -> F32:
+        """The first of the net's outputs, one row per crop.
+
+        Args:
+            crops: (n, 3, size, size) float32 RGB, 0 to 1; n is 1 or more.
+            more: further inputs, n rows each.
+
+        Raises:
+            EngineError: the output has values that are not numbers.
+        """
+        feeds = net_input(crops, self.spec) | dict(more or {})
+        with self._turn:
+            outputs = run_rows(self._session, feeds, self.spec.constants)
+        first = self.spec.outputs[0] if self.spec.outputs else next(iter(outputs))
+        out = outputs[first]
+        if not np.isfinite(out).all():
+            raise EngineError(
+                f"the output {first!r} of {self.spec.name} has values that are not numbers",
+                hint="run it in FP32, or verify its file",
+            )
+        return out
+
+
+def run_rows(
+    session: Session,
+    feeds: Mapping[str, NDArray[Any]],
+    constants: Mapping[str, float] | None = None,
+) -> dict[str, NDArray[Any]]:
+    """Run a net on any number of rows, at most `MAX_BATCH` rows or `MAX_VALUES` values at a time.
+
+    A net whose batch is fixed at 1 is run once per row.
+
+    Args:
+        session: of the net.
+        feeds: inputs with n rows each, n is 1 or more.
+        constants: inputs with one value everywhere, in the type and shape that the net asks for.
+
+    Returns:
+        Every output, n rows each.
+
+    Raises:
+        InternalError: the feeds are not the net's inputs.
+        MachineError: the runtime failed.
+    """
+    inputs = session.inputs
+    fixed = any(name in inputs and inputs[name].shape[:1] == (1,) for name in feeds)
+    count = len(next(iter(feeds.values())))
+    largest = max(array[0].size for array in feeds.values())
+    step = 1 if fixed else min(MAX_BATCH, max(1, MAX_VALUES // largest))
+    parts = []
+    for at in range(0, count, step):
+        rows = {name: array[at : at + step] for name, array in feeds.items()}
+        n = min(step, count - at)
+        for name, value in (constants or {}).items():
+            rows[name] = np.full(inputs[name].with_batch(n), value, inputs[name].dtype)
+        parts.append(session.run(rows))
+    if len(parts) == 1:
+        return parts[0]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def face_crops(frames: Frames, where: I64, matrices: NDArray[np.float64], size: int) -> F32:
+    """Square crops of faces; what lies outside the frame repeats its edge.
+
+    Args:
+        frames: n frames.
+        where: (m,) index into `frames` of each crop.
+        matrices: (m, 2, 3), from luma pixels to pixels of the crop.
+        size: side of the crops, pixels.
+
+    Returns:
+        (m, 3, size, size) float32 RGB, 0 to 1.
+    """
+    out = np.empty((len(where), 3, size, size), np.float32)
+    for row, (i, matrix) in enumerate(zip(where.tolist(), matrices, strict=True)):
+        out[row] = cpu.crop_rgb(frames.planes[i], frames.format, frames.colour, matrix, size)
+    return out
+
+
+def net_input(crops: Sequence[F32] | F32, spec: ModelSpec) -> dict[str, F32]:
     """The feeds of a net with one picture input.
 
     Args:
         crops: n arrays (3, size, size) float32 RGB, 0 to 1.
         spec: the net's layout, colour order, mean and std.
     """
-    image = spec.picture
+    return {spec.picture.name: picture_input(crops, spec.picture)}
+
+
+def picture_input(crops: Sequence[F32] | F32, image: ImageInput) -> F32:
+    """What goes into one picture input, of the layout that it asks for.
+
+    Args:
+        crops: n arrays (3, size, size) float32 RGB, 0 to 1.
+        image: layout, colour order, mean and std.
+    """
     order = slice(None) if image.colour == "rgb" else slice(None, None, -1)
     mean = np.asarray(image.mean, np.float32)[:, None, None]
     scale = (1 / np.asarray(image.std, np.float32))[:, None, None]
     batch = np.stack([(crop[order] * 255 - mean) * scale for crop in crops])
     if image.layout == "nhwc":
         batch = batch.transpose(0, 2, 3, 1)
-    return {image.name: np.ascontiguousarray(batch, np.float32)}
+    return np.ascontiguousarray(batch, np.float32)
