@@ -74,7 +74,7 @@ class Stopwatch:
             answer = watch._answers.get(session.name.partition(".onnx")[0])
             return results if answer is None else results | answer(feeds)
 
-        OrtCpuSession.run = run  # type: ignore[method-assign]
+        OrtCpuSession.run = run  # type: ignore[method-assign,assignment]
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -97,9 +97,9 @@ def read_frames(height: int, count: int) -> Frames:
         return next(item for item in reader if isinstance(item, Frames))
 
 
-def points_in(frames: Frames, folder: Path) -> F32:
+def points_in(frames: Frames) -> F32:
     """(5, 2) of the face in the first frame, by the nets that come with ffswap."""
-    with open_chain(SwapOptions(), folder) as chain:
+    with open_chain(SwapOptions()) as chain:
         faces = chain.finder.tracker()(frames)
     return np.asarray(faces.points[0], np.float32)
 
@@ -134,7 +134,7 @@ def measure(frames_wanted: int, rounds: int, size: str = "full") -> dict[str, An
         folder.mkdir()
         install(folder, size)
         frames = read_frames(HEIGHT_PX, frames_wanted)
-        points = points_in(frames, folder)
+        points = points_in(frames)
         options = SwapOptions(
             models=ModelOptions(swapper=SWAPPER, detector=DETECTOR, landmarker=LANDMARKER)
         )
@@ -171,7 +171,7 @@ def measure(frames_wanted: int, rounds: int, size: str = "full") -> dict[str, An
 def some(frames: Frames, start: int, stop: int) -> Frames:
     """Copies of some of the frames: painting is in place."""
     return Frames(
-        [tuple(plane.copy() for plane in planes) for planes in frames.planes[start:stop]],  # type: ignore[misc]
+        [tuple(plane.copy() for plane in planes) for planes in frames.planes[start:stop]],
         frames.format, frames.colour, frames.pts[start:stop], frames.time_base, start,
         frames.rotation,
     )  # fmt: skip

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from ffswap.carriers import Frames
-from ffswap.media import ClipReader, ClipWriter, choose, read_picture
+from ffswap.media import ClipReader, ClipWriter, choose
 from ffswap.options import Position, SwapOptions
 from ffswap.pipeline.chain import open_chain
 from ffswap.pipeline.run import batch_frames, painters
@@ -25,8 +25,8 @@ def rates_alone(portrait: Path, clip: Path, folder: Path, frames: int) -> dict[s
         frames: of the clip that are used, held in memory in the meantime.
     """
     with open_chain(SwapOptions()) as chain:
-        face, _ = chain.source(read_picture(portrait), portrait.name)
-        swap = chain.swap(face)
+        cast, _ = chain.cast(portrait)
+        swap = chain.swap(cast)
         with _reader(clip, frames) as reader:
             start = time.perf_counter()
             batches = [item for item in reader if isinstance(item, Frames)]

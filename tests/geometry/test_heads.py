@@ -202,7 +202,7 @@ def test_values_out_of_all_bounds_do_no_harm(name, value):
 @pytest.mark.parametrize("name", ["scrfd", "yunet"])
 def test_tensors_of_another_net_are_refused(name):
     tensors = ENCODERS[name](FACES, (640, 640))
-    with pytest.raises(ModelError, match="gives 8 tensors|gives 11 tensors") as caught:
+    with pytest.raises(ModelError, match=r"gives 8 tensors|gives 11 tensors") as caught:
         decode(name, tensors[:-1], (640, 640), 0.5)
     assert caught.value.hint
     with pytest.raises(ModelError, match=r"a tensor of stride 8 .* shape \(\d+, 1\)"):

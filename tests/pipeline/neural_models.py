@@ -11,7 +11,7 @@ import av
 import numpy as np
 from PIL import Image
 
-from ffswap.carriers import F32
+from ffswap.carriers import F32, Colour
 from ffswap.media import probe
 from ffswap.media.colour import pixel_format
 from ffswap.models import get
@@ -56,9 +56,10 @@ class WaveClip(Clip):
         """Of frame `i`."""
         frame = av.VideoFrame(self.width, self.height, self.pix_fmt)
         full = self.tags is not None and self.tags[1] == 2
-        colour = known.Colour(full_range=full)
+        fmt = pixel_format(frame.format.name)
+        assert fmt is not None
         return known.smooth_planes(
-            pixel_format(frame.format.name), colour, self.height, self.width, 0.2 * i
+            fmt, Colour(full_range=full), self.height, self.width, 0.2 * i
         )
 
     def picture(self, i: int) -> Any:

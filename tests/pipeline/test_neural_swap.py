@@ -31,6 +31,7 @@ FACE = known.face_points(150, 120, 100, 12)
 def needed(name, made):
     """A swapper with everything that it needs."""
     spec = get(name)
+    assert spec.source is not None
     models = {name: made(spec, 1)}
     if spec.source.converter is not None:
         models[spec.source.converter] = known.converter(1)
@@ -59,8 +60,8 @@ def painted_region(spec, points, grow=1.5):
 def test_a_swapper_that_changes_nothing_leaves_the_clip_as_it_was(cli, tmp_path, name):
     clip = WaveClip(tmp_path / "in.mkv")
     clip.make()
-    made = needed(name, known.identity_swapper)
-    if get(name).source.projected:
+    made, spec = needed(name, known.identity_swapper), get(name)
+    if spec.source is not None and spec.source.projected:
         made[name] = with_matrix(made[name])
     models = install(tmp_path, {**finds(FACE), **made})
     source = portrait(tmp_path / "anna.png", (0.8, 0.5, 0.4))

@@ -6,16 +6,19 @@ import os
 from pathlib import Path
 
 __all__ = [
+    "CATALOG_VARIABLE",
     "ENGINE_DIR_VARIABLE",
     "MODELS_DIR_VARIABLE",
     "OFFLINE_VARIABLE",
     "engine_folder",
     "models_folder",
     "offline",
+    "own_catalogue",
 ]
 
 ENGINE_DIR_VARIABLE = "FFSWAP_ENGINE_DIR"
 MODELS_DIR_VARIABLE = "FFSWAP_MODELS_DIR"
+CATALOG_VARIABLE = "FFSWAP_CATALOG"
 OFFLINE_VARIABLE = "FFSWAP_OFFLINE"
 
 
@@ -49,6 +52,14 @@ def models_folder(given: Path | None) -> Path:
     import platformdirs
 
     return platformdirs.user_data_path("ffswap", appauthor=False) / "models"
+
+
+def own_catalogue(models: Path) -> Path | None:
+    """The user's own catalogue: of the environment, else ``catalog.toml`` in the store of models."""
+    if variable := os.environ.get(CATALOG_VARIABLE, "").strip():
+        return Path(variable)
+    beside = models / "catalog.toml"
+    return beside if beside.is_file() else None
 
 
 def offline(given: bool) -> bool:

@@ -18,7 +18,7 @@ from ..options import (
     SwapOptions,
 )
 from .errors import ExitCode, StoppedError
-from .folders import models_folder
+from .folders import models_folder, own_catalogue
 from .messages import note, printable, result, result_json
 from .progress import MODES, Display, make_display
 from .signals import StopSignals
@@ -258,7 +258,8 @@ def _run(
         pipeline.tune_process()
         with display:
             report: SwapReport = swap(
-                source, target, output, options=options, models=models, progress=display,
+                source, target, output, options=options, models=models, catalog=own_catalogue(models),
+                progress=display,
                 cancel=signals.cancel,
             )  # fmt: skip
     except (CancelledError, KeyboardInterrupt) as error:

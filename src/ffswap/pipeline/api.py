@@ -47,6 +47,7 @@ def swap(
     *,
     options: SwapOptions | None = None,
     models: PathLike | None = None,
+    catalog: PathLike | None = None,
     progress: ProgressCallback | None = None,
     cancel: threading.Event | None = None,
 ) -> SwapReport:
@@ -61,6 +62,7 @@ def swap(
         output: what is written; its suffix names the format. It appears when it is complete.
         options: how; the defaults suit most.
         models: folder of the user's model files; None: only the models that come with ffswap.
+        catalog: TOML file with models of the user's own, or None.
         progress: called in this thread a few times a second.
         cancel: set it from another thread to stop the run.
 
@@ -79,7 +81,8 @@ def swap(
         _check_photo(path)
     info = probe(target)
     _check_output({**photos, "target": target}, output, options.overwrite)
-    with open_chain(options, None if models is None else Path(models)) as chain:
+    folder, own = (None if one is None else Path(one) for one in (models, catalog))
+    with open_chain(options, folder, own) as chain:
         cast, warnings = chain.cast(photo)
         job = _Job(chain, cast, info, output, options, device)
         if info.is_picture:

@@ -211,12 +211,15 @@ class Chain:
 
 
 @contextmanager
-def open_chain(options: SwapOptions, models: Path | None) -> Iterator[Chain]:
+def open_chain(
+    options: SwapOptions, models: Path | None = None, catalog: Path | None = None
+) -> Iterator[Chain]:
     """Load what a swap with these options needs; freed at the end of the block.
 
     Args:
         options: of the run.
         models: folder of the user's model files, which need not exist; None: there is none.
+        catalog: the user's own catalogue, which adds to that of ffswap, or None.
 
     Raises:
         OptionError: a model of that name or kind is not known, or models do not go together.
@@ -225,7 +228,7 @@ def open_chain(options: SwapOptions, models: Path | None) -> Iterator[Chain]:
     with ExitStack() as stack:
         threads = options.threads or find_cpu().usable_cores
         store = None if models is None else ModelStore(models)
-        nets = Nets(load_catalog(None), store, threads, stack)
+        nets = Nets(load_catalog(catalog), store, threads, stack)
         asked = options.models.swapper
         model = nets.best_swapper() if asked == "auto" else (asked, "it was asked for")
         finder = open_finder(nets, options)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -64,13 +64,11 @@ def largest(photos: Sequence[Photo]) -> tuple[Photo, tuple[str, ...]]:
 
 
 class Painter(Protocol):
-    """Makes swappers out of the photos of people.
+    """Makes swappers out of the photos of people."""
 
-    Attributes:
-        names: model by kind.
-    """
-
-    names: dict[str, str]
+    @property
+    def names(self) -> Mapping[str, str]:
+        """Model by kind."""
 
     def source(self, photos: Sequence[Photo]) -> tuple[Any, tuple[str, ...]]:
         """The face in photos of one person, and what the user should know about it."""
@@ -88,7 +86,7 @@ class MeshPainter:
 
     def __init__(self, options: SwapOptions) -> None:
         self._options = options
-        self.names: dict[str, str] = {}
+        self.names: Mapping[str, str] = {}
         mesh = canonical_mesh()
         weights = np.zeros(len(mesh.vertices), np.float32)
         weights[mesh.procrustes_index] = mesh.procrustes_weight
@@ -135,7 +133,7 @@ class NetPainter:
     portrait: F32 | None
     masks: FaceMasks
     boost: int
-    names: dict[str, str] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)
 
     def source(self, photos: Sequence[Photo]) -> tuple[F32, tuple[str, ...]]:
         """See `Painter.source`; embeddings of several photos are averaged."""

@@ -27,7 +27,9 @@ class Recogniser:
     """
 
     def __init__(self, session: Session, spec: ModelSpec, template: F32) -> None:
-        self._net, self._spec, self._template = SharedNet(session, spec), spec, template
+        self._net, self._template = SharedNet(session, spec), template
+        self.name = spec.name
+        """Of the model."""
 
     def __call__(self, frames: Frames, where: I64, points: F32) -> F32:
         """The embeddings of faces, as the net gives them (their norms are not 1).
