@@ -26,7 +26,7 @@ BARE_INPUT = "input"
 """Name of the input of nets that take no picture: points, or an embedding."""
 
 _POINTS = 68  # of every landmarker but the mesh (300-W's numbering)
-_STRIDES = (8, 16, 32)  # pixels, of every detector of a file of the user's
+_STRIDES = (8, 16, 32)  # pixels, of every detector that does not come with ffswap
 _ANY = 10**9  # no dimension is as large
 
 # A dimension: a number, the batch, or a range of numbers. Whatever is wanted, a file may leave it free.
@@ -41,7 +41,7 @@ class _Port:
 
     Attributes:
         name: or None: any.
-        shapes: of which it must have one; none: any.
+        shapes: of which it must have one.
         dtypes: of which it must have one.
     """
 
@@ -50,13 +50,13 @@ class _Port:
     dtypes: tuple[str, ...] = ("float32",)
 
     def fits(self, info: TensorInfo) -> bool:
-        return str(info.dtype) in self.dtypes and (
-            not self.shapes or any(_is(info.shape, shape) for shape in self.shapes)
+        return str(info.dtype) in self.dtypes and any(
+            _is(info.shape, shape) for shape in self.shapes
         )
 
     def __str__(self) -> str:
         shapes = " or ".join(f"({', '.join(map(_said, shape))})" for shape in self.shapes)
-        return " ".join((*self.dtypes[:1], shapes)).rstrip()
+        return f"{' or '.join(self.dtypes)} {shapes}"
 
 
 def _is(given: Sequence[int], wanted: _Shape) -> bool:
@@ -89,6 +89,24 @@ def _plane(spec: ModelSpec, by: int = 1) -> tuple[int, int]:
     """(height, width) of the picture, divided."""
     width, height = spec.picture.size
     return height // by, width // by
+
+
+def _blazeface(spec: ModelSpec) -> list[tuple[_Shape, ...]]:
+    cells = _cells(spec, 4)
+    return [_row(cells, 16), _row(cells, 1)]
+
+
+def _blazepalm(spec: ModelSpec) -> list[tuple[_Shape, ...]]:
+    anchors = 2 * _cells(spec, 8) + 6 * _cells(spec, 16)
+    return [_row(anchors, 18), _row(anchors, 1)]
+
+
+def _face_mesh(_: ModelSpec) -> list[tuple[_Shape, ...]]:
+    return [_row(3 * 468), _row(1)]
+
+
+def _hand_points(_: ModelSpec) -> list[tuple[_Shape, ...]]:
+    return [_row(3 * 21), _row(1), _row(1), _row(3 * 21)]
 
 
 def _scrfd(spec: ModelSpec) -> list[tuple[_Shape, ...]]:
@@ -139,10 +157,14 @@ _OUTPUTS: Mapping[str, Callable[[ModelSpec], list[tuple[_Shape, ...]]]] = Mappin
     {
         "arcface": _embedding,
         "bisenet": _bisenet,
+        "blazeface": _blazeface,
+        "blazepalm": _blazepalm,
         "crossface": _embedding,
+        "face_mesh": _face_mesh,
         "fan_heatmap": _fan_heatmap,
         "fan_points": _fan_points,
         "generator": _generator,
+        "hand_points": _hand_points,
         "peppa_wutz": _peppa_wutz,
         "restorer": _generator,
         "scrfd": _scrfd,
@@ -151,10 +173,7 @@ _OUTPUTS: Mapping[str, Callable[[ModelSpec], list[tuple[_Shape, ...]]]] = Mappin
         "yunet": _yunet,
     }
 )
-"""By family: the shapes of the outputs that its code reads, in its order.
-
-Families that are not here are those of the embedded nets, whose outputs have names.
-"""
+"""By family: the shapes of the outputs that its code reads, in its order."""
 
 
 def _wanted_inputs(spec: ModelSpec) -> list[_Port]:
@@ -175,8 +194,6 @@ def _wanted_inputs(spec: ModelSpec) -> list[_Port]:
 
 
 def _wanted_outputs(spec: ModelSpec) -> list[_Port]:
-    if spec.family not in _OUTPUTS:
-        return [_Port(name=name, shapes=()) for name in spec.outputs]
     shapes = _OUTPUTS[spec.family](spec)
     if spec.outputs and len(spec.outputs) != len(shapes):
         raise ModelError(
