@@ -147,9 +147,9 @@ def pull_models(
     sources = _sources(missing, names, source)
     again = [*repeat] if source is None else ["--from", source, *repeat]
     store = ModelStore(folder)
-    _require_consent(store, wanted, ["pull", *names, *again], accept_licence=accept_licence)
     if offline:
         _require_local(missing, sources, repeat)
+    _require_consent(store, wanted, ["pull", *names, *again], accept_licence=accept_licence)
     reports = []
     for index, one in enumerate(wanted):
         tell = _teller(progress, one.spec.name, index, len(wanted))
