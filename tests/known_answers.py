@@ -36,8 +36,12 @@ TEMPLATES: Mapping[str, F32] = {
 """Where eyes, nose tip and mouth corners belong in a crop, by its side: the published points."""
 
 DIMENSIONS = 512
-EMBEDDING_SCALE = 7.0
-"""Norms of real embeddings are about this large or larger: they are not unit vectors."""
+EMBEDDING_SCALE = 1.0
+"""Largest value of an embedding: their norm is about 16, as real ones are no unit vectors either."""
+
+COLOUR_FREQUENCY = 10.0
+"""How fast embeddings turn with the mean colour: 0.05 further (of 0 to 1) is a distance of 0.06, 0.2
+further one of 0.43."""
 
 
 def _net(
@@ -186,10 +190,11 @@ def painted(source: F32) -> F32:
     return np.asarray(0.5 + 0.5 * np.tanh(source[:, :3] * np.sqrt(DIMENSIONS)), np.float32)
 
 
-def _recogniser_weights() -> F32:
-    """(4, 512) of orthogonal rows."""
-    values = np.random.default_rng(512).standard_normal((DIMENSIONS, 4))
-    return np.asarray(np.linalg.qr(values)[0].T * EMBEDDING_SCALE, np.float32)
+def _recogniser_weights() -> tuple[F32, F32]:
+    """(3, 512) frequencies and (512,) phases."""
+    rng = np.random.default_rng(512)
+    waves = rng.standard_normal((3, DIMENSIONS)) * COLOUR_FREQUENCY
+    return waves.astype(np.float32), rng.uniform(0, 2 * np.pi, DIMENSIONS).astype(np.float32)
 
 
 def recogniser(spec: ModelSpec, batch: Batch = "N") -> bytes:
@@ -198,14 +203,12 @@ def recogniser(spec: ModelSpec, batch: Batch = "N") -> bytes:
     nodes = [
         *first,
         _node("ReduceMean", "rgb", "level", axes=[2, 3], keepdims=0),
-        _node("Sub", "level half", "centred"),
-        _node("Gemm", "centred directions rest", _output(spec)),
+        _node("Gemm", "level waves phases", "angle"),
+        _node("Cos", "angle", "wave"),
+        _node("Mul", "wave scale", _output(spec)),
     ]
-    directions = _recogniser_weights()
-    held = {
-        "half": np.float32(0.5), "directions": directions[:3],
-        "rest": np.asarray(directions[3] / 20, np.float32),
-    }  # fmt: skip
+    waves, phases = _recogniser_weights()
+    held = {"waves": waves, "phases": phases, "scale": np.float32(EMBEDDING_SCALE)}
     return _net(
         nodes, {spec.picture.name: _dims(spec.picture, batch)},
         {_output(spec): [batch, DIMENSIONS]}, {**weights, **held},
@@ -213,9 +216,12 @@ def recogniser(spec: ModelSpec, batch: Batch = "N") -> bytes:
 
 
 def recognised(colour: F32) -> F32:
-    """(n, 512): what `recogniser` makes of crops with these mean colours (n, 3), 0 to 1."""
-    directions = _recogniser_weights()
-    return np.asarray((colour - 0.5) @ directions[:3] + directions[3] / 20, np.float32)
+    """(n, 512): what `recogniser` makes of crops with these mean colours (n, 3), 0 to 1.
+
+    The cosine of two is about ``exp(-(COLOUR_FREQUENCY * distance of the colours)**2 / 2)``.
+    """
+    waves, phases = _recogniser_weights()
+    return np.asarray(np.cos(colour @ waves + phases) * EMBEDDING_SCALE, np.float32)
 
 
 def converter(batch: Batch = "N", name: str = "input") -> bytes:
