@@ -36,6 +36,19 @@ def test_composing_leaves_its_arguments_alone():
     assert (two == before[1]).all()
 
 
+@pytest.mark.parametrize("rotation", [0, 90, 180, 270])
+def test_a_region_is_cut_out_and_turned_by_whole_pixels(rotation):
+    """As NumPy turns arrays: counter-clockwise."""
+    picture = np.arange(11 * 13).reshape(11, 13)
+    x0, y0, width, height = 2, 3, 7, 5
+    turned = np.rot90(picture[y0 : y0 + height, x0 : x0 + width], rotation // 90)
+    matrix = affine.turn_matrix(x0, y0, width, height, rotation)
+    for y in range(y0, y0 + height):
+        for x in range(x0, x0 + width):
+            column, row = affine.apply(matrix, np.array([x, y], np.float64)).astype(int)
+            assert turned[row, column] == picture[y, x]
+
+
 def test_scale_is_that_of_lengths():
     assert affine.scale_of(affine.crop_matrix(10, 20, 50.0, 0.7, 200)) == pytest.approx(4.0)
     assert affine.scale_of(np.array([[2.0, 0, 1], [0, 8.0, 2]])) == pytest.approx(4.0)

@@ -55,7 +55,9 @@ def test_it_is_what_the_published_call_of_opencv_finds(noise):
             one, TEMPLATE * 256, method=cv2.RANSAC, ransacReprojThreshold=100
         )
         assert inliers.all()
-        apart = laid(np.asarray(reference)[None], one[None]) - laid(matrix[None], one[None])
+        apart = laid(np.asarray(reference, np.float64)[None], one[None]) - laid(
+            matrix[None], one[None]
+        )
         assert np.abs(apart).max() < 1e-2
 
 

@@ -58,9 +58,7 @@ class WaveClip(Clip):
         full = self.tags is not None and self.tags[1] == 2
         fmt = pixel_format(frame.format.name)
         assert fmt is not None
-        return known.smooth_planes(
-            fmt, Colour(full_range=full), self.height, self.width, 0.2 * i
-        )
+        return known.smooth_planes(fmt, Colour(full_range=full), self.height, self.width, 0.2 * i)
 
     def picture(self, i: int) -> Any:
         """Frame `i`, to be encoded."""

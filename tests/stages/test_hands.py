@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -64,6 +64,8 @@ def numbers_of(images: NDArray[Any]) -> list[int]:
 
 class Net:
     """A session with a script."""
+
+    inputs: Mapping[str, Any] = {}
 
     def __init__(self, answer: Callable[[int], dict[str, F32]]) -> None:
         self.answer = answer

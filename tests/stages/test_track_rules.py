@@ -152,6 +152,8 @@ def test_faces_that_are_followed_are_not_adopted_again():
 class Landmarks:
     """A session whose answer is one point, in pixels counted from the crop's edge."""
 
+    inputs: Mapping[str, Any] = {}
+
     def __init__(self, point: tuple[float, float, float]) -> None:
         self._point = point
 

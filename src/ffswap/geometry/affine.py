@@ -7,7 +7,15 @@ from numpy.typing import NDArray
 
 from ..carriers import F32
 
-__all__ = ["apply", "compose", "crop_matrix", "invert", "letterbox_matrix", "scale_of"]
+__all__ = [
+    "apply",
+    "compose",
+    "crop_matrix",
+    "invert",
+    "letterbox_matrix",
+    "scale_of",
+    "turn_matrix",
+]
 
 F64 = NDArray[np.float64]
 
@@ -69,3 +77,23 @@ def letterbox_matrix(
     # Turning the picture counter-clockwise is the same as reading it along an axis that has
     # been turned clockwise.
     return crop_matrix(cx, cy, size, np.deg2rad(rotation), out)
+
+
+def turn_matrix(x0: float, y0: float, width: float, height: float, rotation: int) -> F64:
+    """From image pixels to those of a region that is cut out and turned; whole pixels stay whole.
+
+    Args:
+        x0: left column of the region.
+        y0: top row.
+        width: of the region, pixels.
+        height: of the region, pixels.
+        rotation: 0, 90, 180 or 270 degrees, counter-clockwise.
+    """
+    right, low = x0 + width - 1, y0 + height - 1
+    rows = {
+        0: ((1, 0, -x0), (0, 1, -y0)),
+        90: ((0, 1, -y0), (-1, 0, right)),
+        180: ((-1, 0, right), (0, -1, low)),
+        270: ((0, -1, low), (1, 0, -x0)),
+    }
+    return np.array(rows[rotation], np.float64)

@@ -46,12 +46,17 @@ class Roi:
 
 
 def roi_from_keypoints(points: F32) -> Roi:
-    """For the mesh net, from the six points of the detector (eyes, nose, mouth, ears), (6, 2).
+    """For the mesh net, from a detector's points.
+
+    Args:
+        points: (6, 2): eyes, nose, middle of the mouth, ears; or (5, 2): eyes, nose, corners of the
+            mouth.
 
     The centre lies between eyes and mouth; the size follows whichever of the two distances the
     turn of the head shortens less. Factors found by trial on the mesh that came out.
     """
-    eyes, mouth = (points[0] + points[1]) / 2, points[3]
+    eyes = (points[0] + points[1]) / 2
+    mouth = points[3] if len(points) == 6 else (points[3] + points[4]) / 2
     dx, dy = points[1] - points[0]
     centre = 0.45 * eyes + 0.55 * mouth
     size = max(np.hypot(dx, dy) * 3.4, np.linalg.norm(mouth - eyes) * 3.1)

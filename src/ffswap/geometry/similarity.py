@@ -80,11 +80,11 @@ def is_alignable(points: F32 | F64) -> NDArray[np.bool_]:
         (n,) bool.
     """
     given = np.asarray(points, np.float64)
-    finite = np.isfinite(given).all((1, 2))
+    finite: NDArray[np.bool_] = np.asarray(np.isfinite(given).all((1, 2)))
     given = np.where(finite[:, None, None], given, 0.0)
     z = (given - given.mean(1, keepdims=True)) @ np.array([1, 1j])
     w = (FRONTAL - FRONTAL.mean(0)) @ np.array([1, 1j])
     spread = np.sqrt((np.abs(z) ** 2).mean(1))
     # The magnitude of a complex correlation does not change with turn and scale.
     likeness = np.abs(z @ w.conj()) / (len(w) * np.sqrt((np.abs(w) ** 2).mean()))
-    return finite & (spread >= LEAST_SPREAD_PX) & (likeness >= LEAST_LIKENESS * spread)
+    return np.asarray(finite & (spread >= LEAST_SPREAD_PX) & (likeness >= LEAST_LIKENESS * spread))

@@ -128,30 +128,30 @@ def crop_rgb(
     fmt: PixelFormat,
     colour: Colour,
     matrix: F64,
-    out: int,
+    out: int | tuple[int, int],
     *,
     pad_black: bool = False,
 ) -> F32:
-    """A square crop for a net, (3, out, out) float32 RGB, 0 to 1.
+    """A crop for a net, (3, height, width) float32 RGB, 0 to 1.
 
     Args:
         planes: Y', Cb, Cr of one frame.
         fmt: their format.
         colour: their meaning.
         matrix: (2, 3), from luma pixels to pixels of the crop.
-        out: side of the crop, pixels.
+        out: side of the crop, or its (width, height), pixels.
         pad_black: what lies outside the frame is black; else it repeats the edge.
     """
     y0, y_span = colour.luma_scale(fmt.depth)
     c0, c_span = colour.chroma_scale(fmt.depth)
     chroma = affine.compose(matrix, affine.invert(chroma_matrix(fmt)))
-    size = (out, out)
+    size = (out, out) if isinstance(out, int) else out
     y = sample_plane(planes[0], matrix, size, y0 if pad_black else None)
     cb, cr = (sample_plane(p, chroma, size, c0 if pad_black else None) for p in planes[1:])
     luma = (y.astype(np.float32) - y0) * (1 / y_span)
     blue = (cb.astype(np.float32) - c0) * (2 * (1 - colour.kb) / c_span)
     red = (cr.astype(np.float32) - c0) * (2 * (1 - colour.kr) / c_span)
-    rgb = np.empty((3, out, out), np.float32)
+    rgb = np.empty((3, *luma.shape), np.float32)
     np.add(luma, red, out=rgb[0])
     np.add(luma, blue, out=rgb[2])
     kg = 1 - colour.kr - colour.kb

@@ -44,7 +44,9 @@ class Nets:
         stack: closes the sessions.
     """
 
-    def __init__(self, catalog: Catalog, store: ModelStore | None, threads: int, stack: ExitStack) -> None:
+    def __init__(
+        self, catalog: Catalog, store: ModelStore | None, threads: int, stack: ExitStack
+    ) -> None:
         self.catalog = catalog
         self._store, self._threads, self._stack = store, threads, stack
 

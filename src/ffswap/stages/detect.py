@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from ..models import ModelSpec
 from ..options import DetectOptions
 from .feed import CropNet
 
-__all__ = ["Detector", "View", "views_of"]
+__all__ = ["Detector", "FaceDetector", "View", "views_of"]
 
 ANCHOR_GRIDS = {192: ((48, 1),)}
 """(cells per side, anchors per cell) by the side of the net's input. Source: MediaPipe's
@@ -50,6 +51,27 @@ class View:
     y: int
     width: int
     height: int
+
+
+class FaceDetector(Protocol):
+    """Finds the faces in frames. Passive: one per thread."""
+
+    def views(self, frames: Frames) -> tuple[View, ...]:
+        """All views that a full search of one of these frames takes, the whole frame first."""
+
+    def __call__(self, frames: Frames, wanted: Sequence[tuple[int, View]]) -> list[Detections]:
+        """Search views of frames.
+
+        Args:
+            frames: n frames.
+            wanted: (index into `frames`, view) pairs.
+
+        Returns:
+            For each of the n frames what its views hold together, in pixels of the luma plane,
+            suppressed; nothing for frames that no view was asked of. The points of a face are five
+            (eyes, nose tip, mouth corners) or six (eyes, nose tip, middle of the mouth, ears), as
+            seen in the upright picture, image left first.
+        """
 
 
 def views_of(height: int, width: int, net_px: int, min_face_px: int) -> tuple[View, ...]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,9 +19,11 @@ from ..ops import cpu
 __all__ = [
     "MAX_BATCH",
     "CropNet",
+    "PictureNet",
     "SharedNet",
     "face_crops",
     "net_input",
+    "output_names",
     "picture_input",
     "run_rows",
 ]
@@ -33,6 +36,42 @@ MAX_VALUES = MAX_BATCH * 3 * 256 * 256
 memory grows with them."""
 
 
+def output_names(session: Session, spec: ModelSpec) -> tuple[str, ...]:
+    """Of the outputs in the order in which the model's family reads them."""
+    return spec.outputs or tuple(session.outputs)
+
+
+class PictureNet:
+    """A net whose only input is a picture. Passive: one per thread.
+
+    Args:
+        session: of the net.
+        spec: what it wants and gives.
+    """
+
+    def __init__(self, session: Session, spec: ModelSpec) -> None:
+        self._session, self._spec = session, spec
+        self._outputs = output_names(session, spec)
+
+    def __call__(self, pictures: Iterable[F32]) -> list[F32]:
+        """The net's outputs, in the order of its spec, one row per picture.
+
+        Args:
+            pictures: one or more (3, height, width) float32 RGB, 0 to 1, of the size of the spec;
+                no more than `MAX_BATCH` are asked for before a run.
+        """
+        rows: list[list[F32]] = [[] for _ in self._outputs]
+        left = iter(pictures)
+        while batch := list(itertools.islice(left, MAX_BATCH)):
+            out = run_rows(self._session, net_input(batch, self._spec))
+            for row, name in zip(rows, self._outputs, strict=True):
+                values = out[name]
+                if len(values) != len(batch):  # a net of one row may give a table without a batch
+                    values = values.reshape(len(batch), -1, *values.shape[1:])
+                row.append(values)
+        return [np.concatenate(row) for row in rows]
+
+
 class CropNet:
     """A net whose input is a square crop of a frame. Passive: one per thread.
 
@@ -42,7 +81,7 @@ class CropNet:
     """
 
     def __init__(self, session: Session, spec: ModelSpec) -> None:
-        self._session, self._spec = session, spec
+        self._net = PictureNet(session, spec)
         self.size = spec.size
         """Side of the crop, pixels."""
 
@@ -60,19 +99,13 @@ class CropNet:
             places: one or more (index into `frames`, (2, 3) matrix from luma pixels to the crop).
             pad_black: what lies outside the frame is black; else it repeats the edge.
         """
-        rows: list[list[F32]] = [[] for _ in self._spec.outputs]
-        for at in range(0, len(places), MAX_BATCH):
-            crops = [
-                cpu.crop_rgb(
-                    frames.planes[i], frames.format, frames.colour, matrix, self.size,
-                    pad_black=pad_black,
-                )
-                for i, matrix in places[at : at + MAX_BATCH]
-            ]  # fmt: skip
-            out = self._session.run(net_input(crops, self._spec))
-            for row, name in zip(rows, self._spec.outputs, strict=True):
-                row.append(out[name])
-        return [np.concatenate(row) for row in rows]
+        return self._net(
+            cpu.crop_rgb(
+                frames.planes[i], frames.format, frames.colour, matrix, self.size,
+                pad_black=pad_black,
+            )
+            for i, matrix in places
+        )  # fmt: skip
 
 
 class SharedNet:
@@ -119,11 +152,12 @@ def run_rows(
 ) -> dict[str, NDArray[Any]]:
     """Run a net on any number of rows, at most `MAX_BATCH` rows or `MAX_VALUES` values at a time.
 
-    A net whose batch is fixed at 1 is run once per row.
+    A net whose batch is fixed at 1 is run once per row. With several rows, what it gives without a
+    batch axis gets one.
 
     Args:
         session: of the net.
-        feeds: inputs with n rows each, n is 1 or more.
+        feeds: inputs with n rows each, n is 1 or more; what has one row goes with every row.
         constants: inputs with one value everywhere, in the type and shape that the net asks for.
 
     Returns:
@@ -134,20 +168,24 @@ def run_rows(
         MachineError: the runtime failed.
     """
     inputs = session.inputs
+    count = max(len(array) for array in feeds.values())
     fixed = any(name in inputs and inputs[name].shape[:1] == (1,) for name in feeds)
-    count = len(next(iter(feeds.values())))
     largest = max(array[0].size for array in feeds.values())
     step = 1 if fixed else min(MAX_BATCH, max(1, MAX_VALUES // largest))
     parts = []
     for at in range(0, count, step):
-        rows = {name: array[at : at + step] for name, array in feeds.items()}
+        rows = {k: v[at : at + step] if len(v) == count else v for k, v in feeds.items()}
         n = min(step, count - at)
         for name, value in (constants or {}).items():
             rows[name] = np.full(inputs[name].with_batch(n), value, inputs[name].dtype)
         parts.append(session.run(rows))
     if len(parts) == 1:
         return parts[0]
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    joined = {}
+    for name, first in parts[0].items():
+        join = np.stack if step == 1 and len(first) != 1 else np.concatenate
+        joined[name] = join([part[name] for part in parts])
+    return joined
 
 
 def face_crops(frames: Frames, where: I64, matrices: NDArray[np.float64], size: int) -> F32:

@@ -16,7 +16,7 @@ from ..geometry.roi import Roi, face_points, mesh_box, roi_from_keypoints, roi_f
 from ..models import ModelSpec
 from ..options import TrackOptions
 from .cuts import CutDetector
-from .detect import Detector, View
+from .detect import FaceDetector, View
 from .feed import CropNet
 
 __all__ = ["FaceTracker", "MeshNet", "still_mesh"]
@@ -90,7 +90,7 @@ class FaceTracker:
         options: how.
     """
 
-    def __init__(self, detector: Detector, net: MeshNet, options: TrackOptions) -> None:
+    def __init__(self, detector: FaceDetector, net: MeshNet, options: TrackOptions) -> None:
         self._detector, self._net, self._options = detector, net, options
         self._cuts = CutDetector()
         self._tracks: list[_Track] = []
@@ -222,7 +222,7 @@ class FaceTracker:
         return faces
 
 
-def still_mesh(detector: Detector, net: MeshNet, frames: Frames, score: float) -> F32:
+def still_mesh(detector: FaceDetector, net: MeshNet, frames: Frames, score: float) -> F32:
     """Meshes (n, 468, 3) of the faces in one still frame, refined, largest first."""
     found = detector(frames, [(0, view) for view in detector.views(frames)])[0]
     meshes, scores = net(frames, 0, [roi_from_keypoints(p) for p in found.points])
