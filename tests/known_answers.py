@@ -125,13 +125,15 @@ def _painting(
     assert spec.result is not None
     first, held = _unit_rgb(spec.picture)
     last, more = _to_result(spec.result, "made", _output(spec))
+    rest = spec.outputs[1:]  # masks, which nobody reads
     return _net(
-        [*first, *nodes, *last],
+        [*first, *nodes, *last, *(_node("ReduceMean", "rgb", name, axes=[1]) for name in rest)],
         {
             spec.source.name: _source_dims(spec.source, batch),
             spec.picture.name: _dims(spec.picture, batch),
         },
-        {_output(spec): [batch, 3, spec.size, spec.size]},
+        {_output(spec): [batch, 3, spec.size, spec.size]}
+        | {name: [batch, 1, spec.size, spec.size] for name in rest},
         {**held, **weights, **more},
     )
 

@@ -41,7 +41,8 @@ def inner(planes: Planes) -> Planes:
 
 
 def matrix_of(place: tuple[float, float, float, float], template: str, size: int) -> F64:
-    return similarity(face_points(*place, template=template)[None], TEMPLATES[template], size)[0]
+    (matrix,) = similarity(face_points(*place, template=template)[None], TEMPLATES[template], size)
+    return np.asarray(matrix, np.float64)
 
 
 def largest_change(one: Planes, two: Planes) -> list[int]:
@@ -141,11 +142,12 @@ def test_where_the_mask_is_zero_every_sample_keeps_its_value(depth, subsampling)
 
 def test_a_mask_of_ones_reaches_as_far_as_the_crop():
     fmt, colour = form("444", 8), Colour(full_range=True)
-    planes = tuple(np.full((90, 120), 128, np.uint8) for _ in range(3))
+    grey = np.full((90, 120), 128, np.uint8)
+    planes = (grey.copy(), grey.copy(), grey.copy())
     matrix = matrix_of((60, 45, 50, 30), "arcface_128", 50)
     paste_crop(
         planes, fmt, colour, np.ones((3, 50, 50), np.float32), np.ones((50, 50), np.float32), matrix
-    )  # type: ignore[arg-type]
+    )
     changed = planes[0] != 128
     reach = exact_mask(matrix, 50, (90, 120))
     assert not (changed & ~reach).any()

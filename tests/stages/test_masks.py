@@ -29,8 +29,8 @@ def crops_with(side: int, *parts: tuple[tuple[float, ...], tuple[slice, slice]],
     crop = np.empty((3, side, side), np.float32)
     crop[:] = np.array(SKIN)[:, None, None]
     for colour, (rows, columns) in parts:
-        at = tuple(slice(int(s.start * side), int(s.stop * side)) for s in (rows, columns))
-        crop[(slice(None), *at)] = np.array(colour)[:, None, None]
+        down, along = (slice(int(s.start * side), int(s.stop * side)) for s in (rows, columns))
+        crop[:, down, along] = np.array(colour)[:, None, None]
     return np.repeat(crop[None], n, 0)
 
 

@@ -52,7 +52,7 @@ class FaceFinder:
         if self.mesh is not None:
             return FaceTracker(self.detector, self.mesh, self.options.track)
         return DetectionTracker(
-            self.detector, self.options.track, self.landmarker, self.points_to_68
+            self.detector, landmarker=self.landmarker, points_to_68=self.points_to_68
         )
 
     def in_picture(self, picture: Picture) -> Faces:
@@ -82,32 +82,34 @@ def open_finder(nets: Nets, options: SwapOptions) -> FaceFinder:
     else:
         detector = NetDetector(session, spec, options.detect)
     names = {"detector": spec.name}
-    if models.landmarker == _NO_LANDMARKER:
-        if spec.family == "blazeface":
-            raise OptionError(
-                f"the detector {spec.name} does not find the corners of the mouth, so a landmarker "
-                "is needed",
-                hint="leave --landmarker out, or choose another --detector",
-            )
-        return FaceFinder(
-            detector=detector, mesh=None, landmarker=None, points_to_68=None, options=options,
-            names=names,
-        )  # fmt: skip
-    session, found = load(models.landmarker, "landmarker", EMBEDDED_LANDMARKER)
-    names["landmarker"] = found.name
     mesh, landmarker, points = None, None, None
-    if found.family == "face_mesh":
-        mesh = MeshNet(session, found)
-    elif found.family == "fan_points":
-        points = PointsTo68(session, found, nets.catalog.template(found.template or ""))
-    else:
-        landmarker = Landmarker(session, found)
-    if mesh is None and spec.family == "blazeface" and landmarker is None:
+    if models.landmarker != _NO_LANDMARKER:
+        session, found = load(models.landmarker, "landmarker", EMBEDDED_LANDMARKER)
+        names["landmarker"] = found.name
+        if found.family == "face_mesh":
+            mesh = MeshNet(session, found)
+        elif found.family == "fan_points":
+            points = PointsTo68(session, found, nets.catalog.template(found.template or ""))
+        else:
+            landmarker = Landmarker(session, found)
+            points = _guesser(nets)
+    if mesh is None and spec.family == "blazeface":
         raise OptionError(
-            f"{found.name} needs the five points of a detector; {spec.name} does not find them",
-            hint="choose another --detector",
+            f"the detector {spec.name} does not find the corners of the mouth, which everything but "
+            f"the face mesh needs; landmarker is {models.landmarker!r}",
+            hint="choose another --detector (`ffswap models list --kind detector`), or leave "
+            "--landmarker out",
         )
     return FaceFinder(
         detector=detector, mesh=mesh, landmarker=landmarker, points_to_68=points, options=options,
         names=names,
     )  # fmt: skip
+
+
+def _guesser(nets: Nets) -> PointsTo68 | None:
+    """68 points of five, for faces in which the landmarker is not sure; if it is installed."""
+    for spec in nets.installed("landmarker"):
+        if spec.family == "fan_points":
+            net = nets.find(spec.name, "landmarker")
+            return PointsTo68(nets.open(net), spec, nets.catalog.template(spec.template or ""))
+    return None

@@ -158,9 +158,9 @@ class NetPainter:
 
 def embedding_of(recogniser: Recogniser, photo: Photo) -> F32:
     """(d,) raw embedding of the largest face in a photo."""
-    return recogniser(picture_frames(photo.picture), np.zeros(1, np.int64), photo.faces.points[:1])[
-        0
-    ]
+    frames = picture_frames(photo.picture)
+    (embedding,) = recogniser(frames, np.zeros(1, np.int64), photo.faces.points[:1])
+    return np.asarray(embedding, np.float32)
 
 
 def open_recogniser(nets: Nets, name: str | None) -> Recogniser:
