@@ -21,8 +21,6 @@ NAME = re.compile(r"[\w-][\w.-]*")
 
 _LARGEST = float(np.finfo(np.float32).max)  # nets compute in float32
 _ADDRESS = re.compile(r"https?://(?:[^{}\s]|\{release\}|\{file\})+")
-
-
 _KINDS_HINT = "docs/models.md says what a model of each kind needs"
 
 # Of the crop's side: points of a template may lie outside of the crop, but not far.
@@ -43,7 +41,7 @@ def _digits(count: int) -> tuple[Callable[[Any], bool], str]:
     )
 
 
-# What a value must be besides of its type, by key: the same in all tables.
+# What a value must be besides being of its type, by key: the same in all tables.
 _LIMITS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "file": (
         lambda value: NAME.fullmatch(value) is not None,
