@@ -146,7 +146,7 @@ def test_matrix_and_converter_must_be_those_that_are_asked_for():
         source_vector(EMBEDDING, source(), None, MATRIX)
     with pytest.raises(InternalError, match="converter missing"):
         source_vector(EMBEDDING, source(converter="crossface"), None, None)
-    with pytest.raises(ModelError, match="256 x 256.*512 values"):
+    with pytest.raises(ModelError, match=r"256 x 256.*512 values"):
         source_vector(EMBEDDING, source(projected=True), None, MATRIX[:256, :256])
 
 
