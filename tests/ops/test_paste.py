@@ -29,6 +29,12 @@ def form(subsampling: str, depth: int) -> PixelFormat:
     return PixelFormat(f"yuv{subsampling}p{depth}", depth, *SUBSAMPLINGS[subsampling])
 
 
+def plain(height: int, width: int, value: int) -> Planes:
+    """4:4:4 of 8 bits, every sample of this value."""
+    y, cb, cr = (np.full((height, width), value, np.uint8) for _ in range(3))
+    return y, cb, cr
+
+
 def copied(planes: Planes) -> Planes:
     y, cb, cr = (plane.copy() for plane in planes)
     return y, cb, cr
@@ -41,8 +47,8 @@ def inner(planes: Planes) -> Planes:
 
 
 def matrix_of(place: tuple[float, float, float, float], template: str, size: int) -> F64:
-    (matrix,) = similarity(face_points(*place, template=template)[None], TEMPLATES[template], size)
-    return np.asarray(matrix, np.float64)
+    points = face_points(*place, template=template)
+    return np.asarray(similarity(points[None], TEMPLATES[template], size)[0], np.float64)
 
 
 def largest_change(one: Planes, two: Planes) -> list[int]:
@@ -142,8 +148,7 @@ def test_where_the_mask_is_zero_every_sample_keeps_its_value(depth, subsampling)
 
 def test_a_mask_of_ones_reaches_as_far_as_the_crop():
     fmt, colour = form("444", 8), Colour(full_range=True)
-    grey = np.full((90, 120), 128, np.uint8)
-    planes = (grey.copy(), grey.copy(), grey.copy())
+    planes = plain(90, 120, 128)
     matrix = matrix_of((60, 45, 50, 30), "arcface_128", 50)
     paste_crop(
         planes, fmt, colour, np.ones((3, 50, 50), np.float32), np.ones((50, 50), np.float32), matrix
@@ -157,11 +162,11 @@ def test_a_mask_of_ones_reaches_as_far_as_the_crop():
 @pytest.mark.parametrize("opacity", [0.0, 0.25, 0.8, 1.0])
 def test_opacity_and_mask_multiply_and_the_blend_is_rounded(opacity):
     fmt, colour = form("444", 8), Colour(full_range=True)
-    planes = tuple(np.full((60, 60), 40, np.uint8) for _ in range(3))
+    planes = plain(60, 60, 40)
     matrix = np.array([[1.0, 0, -10], [0, 1, -10]])
     mask = np.full((32, 32), 0.6, np.float32)
     grey = np.full((3, 32, 32), 0.75, np.float32)
-    paste_crop(planes, fmt, colour, grey, mask, matrix, opacity)  # type: ignore[arg-type]
+    paste_crop(planes, fmt, colour, grey, mask, matrix, opacity)
     want = np.full((60, 60), 40)
     want[10:42, 10:42] = round(40 + opacity * 0.6 * (0.75 * 255 - 40))
     assert np.array_equal(planes[0], want)
@@ -201,11 +206,11 @@ def test_what_is_pasted_lies_where_opencv_would_put_it(size):
 
 def test_stripes_that_shrink_below_a_pixel_average_out():
     fmt, colour = form("444", 8), Colour(full_range=True)
-    planes = tuple(np.full((100, 100), 128, np.uint8) for _ in range(3))
+    planes = plain(100, 100, 128)
     stripes = np.zeros((3, 512, 512), np.float32)
     stripes[:, :, ::2] = 1
     matrix = matrix_of((50, 50, 60, 0), "arcface_128", 512)
-    paste_crop(planes, fmt, colour, stripes, np.ones((512, 512), np.float32), matrix)  # type: ignore[arg-type]
+    paste_crop(planes, fmt, colour, stripes, np.ones((512, 512), np.float32), matrix)
     assert np.abs(planes[0][25:75, 25:75].astype(int) - 127.5).max() <= 1
 
 

@@ -29,8 +29,9 @@ def crops_with(side: int, *parts: tuple[tuple[float, ...], tuple[slice, slice]],
     crop = np.empty((3, side, side), np.float32)
     crop[:] = np.array(SKIN)[:, None, None]
     for colour, (rows, columns) in parts:
-        down, along = (slice(int(s.start * side), int(s.stop * side)) for s in (rows, columns))
-        crop[:, down, along] = np.array(colour)[:, None, None]
+        top, bottom = (int(end * side) for end in (rows.start, rows.stop))
+        left, right = (int(end * side) for end in (columns.start, columns.stop))
+        crop[:, top:bottom, left:right] = np.array(colour)[:, None, None]
     return np.repeat(crop[None], n, 0)
 
 
