@@ -87,6 +87,10 @@ class TestWhole:
         assert [done for done, _ in seen] == sorted(done for done, _ in seen)
         assert len(seen) > 3
 
+    def test_a_token_in_an_address_is_used_but_not_kept(self, bring, server):
+        server.files = {f"{PATH}?token=1": BODY}
+        assert bring(server.url(f"{PATH}?token=1")).pin.origin == server.url(PATH)
+
     def test_what_is_there_is_not_fetched_again(self, bring, server):
         bring()
         before = len(server.asked)

@@ -296,6 +296,7 @@ def test_a_name_cannot_lead_out_of_the_folder(store, mine):
 
 
 def test_a_folder_that_is_a_file_is_said_so(mine):
+    assert ModelStore(mine).status(detector()).status == "missing"
     with pytest.raises(OutputWriteError, match="models need a folder"):
         ModelStore(mine).add(detector(), mine)
     with pytest.raises(OutputWriteError, match="models need a folder"):

@@ -102,7 +102,7 @@ class Record:
         """
         try:
             data = json.loads(path.read_text("utf-8"))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return cls(model=model)
         except OSError as error:
             raise ModelError(f"cannot be read ({error.strerror or error})", file=path) from error

@@ -182,7 +182,9 @@ def _download(
     while True:
         joined = download(url, part, limits=limits, progress=progress, cancel=cancel)
         try:
-            return store.install(spec, part, url, crc32=crc32, cancel=cancel)
+            # What follows a question mark may be a token, which is not for keeping.
+            origin = url.partition("?")[0]
+            return store.install(spec, part, origin, crc32=crc32, cancel=cancel)
         except ModelError:
             discard(part)
             # What was put together from two tries may be damaged where the first was cut off.
