@@ -37,7 +37,8 @@ def test_from_keypoints_by_hand():
 
 
 def test_corners_of_the_mouth_are_as_good_as_its_middle():
-    five = np.concatenate([UPRIGHT[:3], UPRIGHT[3:4] - [12, 1], UPRIGHT[3:4] + [12, 1]])
+    apart = np.array([12, 1])
+    five = np.concatenate([UPRIGHT[:3], UPRIGHT[3:4] - apart, UPRIGHT[3:4] + apart])
     assert roi.roi_from_keypoints(five.astype(np.float32)) == roi.roi_from_keypoints(UPRIGHT)
 
 

@@ -9,7 +9,13 @@ import typer
 
 from ..errors import CancelledError
 from .errors import ExitCode, StoppedError
-from .folders import MODELS_DIR_VARIABLE, OFFLINE_VARIABLE, models_folder, offline
+from .folders import (
+    MODELS_DIR_VARIABLE,
+    OFFLINE_VARIABLE,
+    models_folder,
+    offline,
+    own_catalogue,
+)
 from .messages import note, printable, result, result_json
 from .progress import MODES
 from .pull_progress import make_pull_display
@@ -84,7 +90,7 @@ def list_command(
     from ..pipeline import models
 
     folder = models_folder(models_dir)
-    found = models.list_models(_catalogue(), folder, kind=kind)
+    found = models.list_models(_catalogue(folder), folder, kind=kind)
     if as_json:
         result_json({"folder": str(folder), "models": [one.as_dict() for one in found]})
     else:
@@ -97,7 +103,8 @@ def info_command(name: _Name, models_dir: ModelsDir = None, as_json: _Json = Fal
     """Show all that is known of one model."""
     from ..pipeline import models
 
-    report = models.model_report(name, _catalogue(), models_folder(models_dir))
+    folder = models_folder(models_dir)
+    report = models.model_report(name, _catalogue(folder), folder)
     if as_json:
         result_json(report.as_dict())
     else:
@@ -125,7 +132,7 @@ def pull_command(
 
     folder = models_folder(models_dir)
     display = make_pull_display("none" if quiet else progress)
-    specs = _catalogue()
+    specs = _catalogue(folder)
     if not quiet:
         for one in models.to_pull(names, specs, folder):
             if one.status != "installed":
@@ -176,7 +183,7 @@ def add_command(
     from ..pipeline.model_reports import licence_line
 
     folder = models_folder(models_dir)
-    specs = _catalogue()
+    specs = _catalogue(folder)
     if not quiet and name in specs:
         note("licence", licence_line(specs[name]))
     with StopSignals(quiet=quiet) as signals:
@@ -215,7 +222,7 @@ def verify_command(
     from ..pipeline import models
 
     folder = models_folder(models_dir)
-    found = models.verify_models(names or (), _catalogue(), folder)
+    found = models.verify_models(names or (), _catalogue(folder), folder)
     if as_json:
         result_json({"folder": str(folder), "models": [one.as_dict() for one in found]})
     else:
@@ -233,7 +240,7 @@ def remove_command(names: _Names, models_dir: ModelsDir = None, as_json: _Json =
     from ..pipeline import models
 
     folder = models_folder(models_dir)
-    removed = models.remove_models(names, _catalogue(), folder)
+    removed = models.remove_models(names, _catalogue(folder), folder)
     if as_json:
         result_json({"folder": str(folder), "models": [one.as_dict() for one in removed]})
     else:
@@ -241,10 +248,10 @@ def remove_command(names: _Names, models_dir: ModelsDir = None, as_json: _Json =
     return ExitCode.OK
 
 
-def _catalogue() -> Mapping[str, ModelSpec]:
-    from ..models import get, names
+def _catalogue(folder: Path) -> Mapping[str, ModelSpec]:
+    from ..models import load_catalog
 
-    return {name: get(name) for name in names()}
+    return load_catalog(own_catalogue(folder)).models
 
 
 def _repeat(models_dir: Path | None) -> list[str]:

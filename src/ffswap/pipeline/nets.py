@@ -150,11 +150,9 @@ class Nets:
             raise ModelError(f"{net.spec.name} comes with ffswap")
         graph = load_onnx(net.file)
         try:
-            check_interface(graph, net.spec)
+            check_interface(graph, net.spec, among=list(self.catalog.models.values()))
         except ModelError as error:
-            others = fitting(graph, list(self.catalog.models.values()))
-            hint = f"this file fits: {', '.join(others)}" if others else error.hint
-            raise ModelError(error.message, file=net.file, hint=hint) from error
+            raise ModelError(error.message, file=net.file, hint=error.hint) from error
         return graph
 
     def open(self, net: Net) -> Session:
