@@ -37,9 +37,9 @@ def test_from_keypoints_by_hand():
 
 
 def test_corners_of_the_mouth_are_as_good_as_its_middle():
-    apart = np.array([12, 1])
-    five = np.concatenate([UPRIGHT[:3], UPRIGHT[3:4] - apart, UPRIGHT[3:4] + apart])
-    assert roi.roi_from_keypoints(five.astype(np.float32)) == roi.roi_from_keypoints(UPRIGHT)
+    corners = UPRIGHT[3] + np.array([[-12, -1], [12, 1]], np.float32)
+    five = np.concatenate([UPRIGHT[:3], corners])
+    assert roi.roi_from_keypoints(five) == roi.roi_from_keypoints(UPRIGHT)
 
 
 def test_a_turned_away_head_is_measured_from_eyes_to_mouth():

@@ -168,6 +168,27 @@ def test_a_constant_frame_gives_its_colour(name, standard, full_range):
             assert off.max() < (1.6 if fmt.depth == 8 else 0.5) / 255
 
 
+@pytest.mark.parametrize("factor", range(2, 25))
+def test_a_whole_factor_gives_the_means_of_blocks(factor):
+    """Noise tells them from every other reading, which would be off by dozens."""
+    plane = np.random.default_rng(factor).integers(0, 256, (5 * factor, 8 * factor), np.uint8)
+    scale = 8 / (8 * factor)
+    matrix = np.array([[scale, 0, (scale - 1) / 2], [0, scale, (scale - 1) / 2]])
+    got = cpu.sample_plane(plane, matrix, (8, 5), None)
+    blocks = plane.reshape(5, factor, 8, factor).astype(np.float64).mean((1, 3))
+    assert np.abs(got - blocks).max() <= 1
+
+
+def test_a_crop_may_be_wider_than_high():
+    fmt, colour = FORMATS["yuv420p"], Colour()
+    planes = tuple(smooth_plane(*s, np.uint8) for s in ((80, 90), (40, 45), (40, 45)))
+    matrix = affine.crop_matrix(40, 40, 50, 0.3, 24)
+    square = cpu.crop_rgb(planes, fmt, colour, matrix, 24)  # type: ignore[arg-type]
+    wide = cpu.crop_rgb(planes, fmt, colour, matrix, (24, 10))  # type: ignore[arg-type]
+    assert wide.shape == (3, 10, 24)
+    assert np.abs(wide - square[:, :10]).max() < 0.01
+
+
 @pytest.mark.parametrize("name", sorted(FORMATS))
 def test_outside_is_black_or_the_edge(name):
     fmt, colour = FORMATS[name], Colour()

@@ -136,6 +136,29 @@ def test_nothing_is_enlarged():
     assert not fed[:, :, 120:].any()
 
 
+def test_a_picture_is_shrunk_from_edge_to_edge():
+    """By a whole factor each pixel is the mean of a block, however noisy."""
+    picture = np.random.default_rng(3).integers(40, 216, (240, 320, 3), dtype=np.uint8)
+    net = net_of("yolo_face", [], (80, 80))
+    spec = spec_of("detector", "yolo_face", size=(80, 80))
+    frames = frames_of([picture], FORMATS["yuv444p16le"])
+    NetDetector(net, spec, DetectOptions())(frames, whole(frames))
+    blocks = picture.reshape(60, 4, 80, 4, 3).mean((1, 3)) / 255
+    assert np.abs(net.feeds[0][::-1, :60].transpose(1, 2, 0) - blocks).max() < 1e-3
+
+
+def test_width_and_height_have_ratios_of_their_own():
+    """As published: 1000 x 101 becomes 64 x 6, for sizes are rounded down."""
+    net = net_of("yolo_face", [face_at(8, 1, 16, 4, 0.9)], (64, 64))
+    detector = NetDetector(net, spec_of("detector", "yolo_face", size=(64, 64)), DetectOptions())
+    frames = frames_of([grey(101, 1000)], FORMATS["yuv444p"])
+    (found,) = detector(frames, whole(frames))
+    assert not net.feeds[0][:, 6:].any()
+    assert net.feeds[0][:, :6].all()
+    want = [8 * 1000 / 64, 101 / 6, 24 * 1000 / 64, 5 * 101 / 6]
+    assert np.abs(found.box[0] - want).max() < 1e-3
+
+
 def test_shrinking_does_not_alias():
     """Stripes of one pixel become grey, as no bilinear reading of every third pixel makes them."""
     picture = np.zeros((960, 960, 3), np.uint8)

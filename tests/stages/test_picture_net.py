@@ -66,6 +66,13 @@ def test_no_more_pictures_are_made_than_a_run_takes():
     assert len(made) == 40
 
 
+@pytest.mark.parametrize("batched", [False, True])
+def test_rows_of_a_net_of_one_row_get_a_batch_axis_if_they_have_none(batched):
+    feeds = {"input": np.stack([picture(1), picture(2)])}
+    got = run_rows(net_of(rows=1, batched=batched), feeds)
+    assert (got["first"].shape, got["second"].shape) == ((2, 6), (2, 3, 1))
+
+
 def test_what_is_the_same_for_all_rows_goes_with_each():
     class Weighted(FakeNet):
         def run(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

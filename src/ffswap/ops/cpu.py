@@ -39,6 +39,9 @@ __all__ = [
 SUBPIXEL_BITS = 8
 """Fractional bits of the vertex coordinates that OpenCV's polygon filling is given."""
 
+WHOLE = 1e-9
+"""A factor this much below a whole number is that number."""
+
 U8 = NDArray[np.uint8]
 F64 = NDArray[np.float64]
 
@@ -84,7 +87,8 @@ def sample_plane(
         size: (width, height) of the result.
         outside: what lies outside the plane; None: its nearest pixel.
     """
-    factor = int(1 / affine.scale_of(matrix))
+    # Of a matrix for 1920 to 320 pixels floats make 5.999999999999999.
+    factor = int(1 / affine.scale_of(matrix) + WHOLE)
     if factor >= 2:
         plane, matrix = _shrunk_region(plane, matrix, size, factor, outside)
     edge = cv2.BORDER_REPLICATE if outside is None else cv2.BORDER_CONSTANT
