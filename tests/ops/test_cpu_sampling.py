@@ -100,6 +100,21 @@ def test_sample_plane_of_a_ramp_has_no_offset(factor):
     assert np.abs(turned.T.astype(np.float64) / 50 - got).max() < 0.02
 
 
+@pytest.mark.parametrize("factor", [2, 3, 5, 8])
+@pytest.mark.parametrize("width", [97, 98, 99, 100, 101])
+def test_sample_plane_loses_no_column_at_the_edge(width, factor):
+    """Of a ramp beyond its end the last value is read, however many columns make a block."""
+    plane = np.repeat((np.arange(width) * 300).astype(np.uint16)[None], 301, 0)
+    out = 24
+    matrix = affine.crop_matrix(width - 1.0, 150.0, out * factor, 0.0, out)
+    got = cpu.sample_plane(plane, matrix, (out, out), None)
+    assert (got[:, 12 + 2 :] == (width - 1) * 300).all()
+    at = affine.apply(affine.invert(matrix), np.stack([np.arange(out), np.full(out, 12)], -1))
+    inside = at[:, 0] < width - 1
+    # The kink at the edge is rounded off within a block.
+    assert np.abs(got[12][inside] / 300 - at[inside, 0]).max() < 0.27 * factor
+
+
 def test_sample_plane_does_not_alias():
     """Stripes finer than the result's pixels average out; 7 of 8 pixels are enough for that."""
     plane = np.zeros((400, 400), np.uint8)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ffswap.engines import OrtCpuSession, Session, TensorSpec
 from ffswap.engines.session import check_feeds
-from ffswap.errors import EngineError
+from ffswap.errors import EngineError, InternalError
 from ffswap.geometry.similarity import similarity
 from ffswap.models import get
 from ffswap.stages.feed import SharedNet, face_crops, net_input, run_rows
@@ -87,6 +87,11 @@ def test_a_constant_has_the_type_and_shape_that_the_net_asks_for(shape):
     out = run_rows(cast(Session, session), rows, {"weight": 0.25})
     assert (out["y"] == 0.25).all()
     assert session.batches == [16, 2]
+
+
+def test_a_constant_that_the_net_has_not_is_refused():
+    with pytest.raises(InternalError, match="not the constant 'weight'"):
+        run_rows(cast(Session, Rows()), {"x": np.zeros((2, 2), np.float32)}, {"weight": 0.25})
 
 
 def test_several_threads_take_turns_at_a_shared_net():

@@ -232,13 +232,13 @@ def triangle_ids(shape: tuple[int, int], corners: F32, ids: NDArray[np.int64]) -
     return picture
 
 
-def blend_into(plane: Plane, base: Plane, over: Plane, alpha: F32, touched: U8) -> None:
+def blend_into(plane: Plane, base: Plane, over: Plane | F32, alpha: F32, touched: U8) -> None:
     """Write ``base + alpha * (over - base)``, rounded, into `plane` where `touched` is not 0.
 
     Args:
         plane: (h, w) part of a frame's plane, uint8 or uint16; edited in place.
         base: (h, w) what lies below.
-        over: (h, w) what is painted.
+        over: (h, w) what is painted, code values; rounded only with the result if float32.
         alpha: (h, w) float32, 0 to 1.
         touched: (h, w) uint8.
     """

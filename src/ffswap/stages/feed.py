@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..carriers import F32, I64, Frames
 from ..engines import Session
-from ..errors import EngineError
+from ..errors import EngineError, InternalError
 from ..models import ImageInput, ModelSpec
 from ..ops import cpu
 
@@ -177,6 +177,8 @@ def run_rows(
         rows = {k: v[at : at + step] if len(v) == count else v for k, v in feeds.items()}
         n = min(step, count - at)
         for name, value in (constants or {}).items():
+            if name not in inputs:
+                raise InternalError(f"{sorted(inputs)} are the inputs, not the constant {name!r}")
             rows[name] = np.full(inputs[name].with_batch(n), value, inputs[name].dtype)
         parts.append(session.run(rows))
     if len(parts) == 1:
