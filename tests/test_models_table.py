@@ -37,7 +37,7 @@ def test_the_table_has_every_model_once(capsys: pytest.CaptureFixture[str]):
     "row",
     [
         "| `inswapper_128` | swapper | Non-Commercial | non-commercial | 128 | arcface_128 "
-        "| embedding of arcface_w600k_r50, unit, matrix in the file |",
+        "| embedding of arcface_w600k_r50, unit, matrix in the file, unit |",
         "| `hififace_unofficial_256` | swapper | Unknown | unknown | 256 | mtcnn_512 "
         "| embedding of arcface_w600k_r50, crossface_hififace, unit |",
         "| `blendswap_256` | swapper | Non-Commercial | non-commercial | 256 | ffhq_512 "

@@ -6,6 +6,7 @@ import inspect
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,6 +30,8 @@ REPORT = SwapReport(
     device="cpu",
     encoder="libx264",
     pixel_format="yuv420p",
+    model_reason="no other is installed",
+    models={"detector": "face_detection_full_range", "swapper": "mesh"},
     stage_fps={"decode": 812.5, "swap": 96.0},
 )
 
@@ -49,6 +52,8 @@ class Library:
         output: Any,
         *,
         options: SwapOptions,
+        models: Path,
+        catalog: Path | None,
         progress: Callable[[ProgressEvent], None] | None,
         cancel: threading.Event | None,
     ) -> SwapReport:
@@ -56,6 +61,8 @@ class Library:
             {
                 "files": (str(source), str(target), str(output)),
                 "options": options,
+                "models": models,
+                "catalog": catalog,
                 "cancel": cancel,
             }
         )

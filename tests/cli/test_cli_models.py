@@ -12,6 +12,7 @@ import pytest
 from ffswap.cli.folders import MODELS_DIR_VARIABLE, OFFLINE_VARIABLE, models_folder
 from ffswap.cli.pull_progress import make_pull_display
 from ffswap.errors import OptionError
+from ffswap.models import Catalog
 from ffswap.models.store import ModelStore
 from ffswap.pipeline.model_reports import ModelProgress
 from ffswap.pipeline.models import list_models, pull_models
@@ -43,8 +44,7 @@ def _catalogue(monkeypatch: pytest.MonkeyPatch, server: Server) -> None:
         one.name: one
         for one in (detector(urls=urls), recogniser(urls=urls), swapper(urls=urls), embedded())
     }
-    monkeypatch.setattr("ffswap.models.names", lambda: sorted(specs))
-    monkeypatch.setattr("ffswap.models.get", specs.__getitem__)
+    monkeypatch.setattr("ffswap.models.load_catalog", lambda _: Catalog(models=specs, templates={}))
     for name in (MODELS_DIR_VARIABLE, OFFLINE_VARIABLE, "http_proxy", "HTTP_PROXY", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
 

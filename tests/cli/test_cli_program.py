@@ -25,7 +25,7 @@ FAKE = """
 import sys, time
 import ffswap.pipeline
 from ffswap.errors import CancelledError
-def swap(source, target, output, *, options, progress, cancel):
+def swap(source, target, output, *, options, models, catalog, progress, cancel):
     print("running", flush=True)
     while not cancel.wait(0.05) or {stubborn}:
         pass
@@ -91,7 +91,7 @@ def test_an_unknown_command_is_a_usage_error(run):
     ("line", "offered"),
     [
         ("ffswap ", "swap build-engine doctor engines models"),
-        ("ffswap swap --faces ", "largest all"),
+        ("ffswap swap --faces ", "largest all left-right:"),
         ("ffswap swap --faces a", "all"),
         ("ffswap swap --progress ", "auto rich tqdm none"),
         ("ffswap swap --device c", "cpu cuda"),

@@ -7,12 +7,24 @@ from fractions import Fraction
 
 import pytest
 
-from ffswap.options import EncodeOptions, MeshSwapOptions, Position, SwapOptions
+from ffswap.options import (
+    EncodeOptions,
+    MeshSwapOptions,
+    ModelOptions,
+    Person,
+    Position,
+    SwapOptions,
+)
 
 OPTIONS = [
-    "--faces", "--start", "--end", "--encoder", "--quality", "--preset", "--no-keep-occluders",
+    "--faces", "--reference", "--reference-distance", "--map", "--model", "--detector",
+    "--landmarker", "--mask", "--restore", "--pixel-boost", "--blend", "--models-dir", "--start", "--end", "--encoder", "--quality", "--preset", "--no-keep-occluders",
     "--device", "--threads", "--overwrite", "--progress", "--json", "--quiet",
 ]  # fmt: skip
+
+
+def models(**given):
+    return SwapOptions(models=ModelOptions(**given))
 
 
 @pytest.mark.parametrize("flag", ["--help", "-h"])
@@ -36,6 +48,25 @@ def test_without_options_the_library_gets_its_own_defaults(swap, library):
     [
         (["--faces", "all"], SwapOptions(faces="all")),
         (["--faces", "largest"], SwapOptions()),
+        (["--faces", "left-right:1,3"], SwapOptions(faces="left-right:1,3")),
+        (["--reference", "a.jpg"], SwapOptions(reference="a.jpg")),
+        (["--reference-distance", "0.2"], SwapOptions(reference_distance=0.2)),
+        (
+            ["--map", "a.jpg=b.jpg", "--map", "c=d.png"],
+            SwapOptions(
+                people=(
+                    Person(source="a.jpg", reference="b.jpg"),
+                    Person(source="c", reference="d.png"),
+                )
+            ),
+        ),
+        (["--model", "ghost_1_256"], models(swapper="ghost_1_256")),
+        (["--detector", "yoloface_8n"], models(detector="yoloface_8n")),
+        (["--landmarker", "none"], models(landmarker="none")),
+        (["--mask", "box,region"], models(masks=("box", "region"))),
+        (["--restore", "gfpgan_1.4"], models(restorer="gfpgan_1.4")),
+        (["--pixel-boost", "512"], models(pixel_boost=512)),
+        (["--blend", "0"], models(restore_blend=0.0)),
         (["--start", "1:02.5"], SwapOptions(start=Position(seconds=Fraction(125, 2)))),
         (["--start", "250f"], SwapOptions(start=Position(frame=250))),
         (["--end", "00:01:02.5"], SwapOptions(end=Position(seconds=Fraction(125, 2)))),
@@ -60,8 +91,8 @@ def test_an_option_reaches_the_library(swap, library, args, options):
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (["--faces", "two"], ["'two'", "largest or all"]),
-        (["--faces", ""], ["faces", "largest or all"]),
+        (["--faces", "two"], ["'two'", "largest, all, or left-right:N"]),
+        (["--faces", ""], ["faces", "largest, all, or left-right:N"]),
         (["--start", "noon"], ["--start", "'noon'", "hint: ", "250f"]),
         (["--start", "-1"], ["--start", "'-1'"]),
         (["--end", "1:2:3:4"], ["--end", "'1:2:3:4'"]),

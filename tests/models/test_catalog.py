@@ -158,7 +158,7 @@ def test_sources_are_prepared_as_their_nets_want():
         for name in names("swapper")
         if (one := get(name).source) is not None and one.form == "embedding"
     }
-    ins, hyper = (True, True, None, False), (False, True, None, False)
+    ins, hyper = (True, True, None, True), (False, True, None, False)
     assert found == {
         **dict.fromkeys(("inswapper_128", "inswapper_128_fp16"), ins),
         **dict.fromkeys((f"hyperswap_1{one}_256" for one in "abc"), hyper),

@@ -74,7 +74,7 @@ def fails(cli: Cli, work: Path, code: int, *args: str, says: str) -> None:
         ("empty.mp4", "is empty; give a picture"),
         ("fake.jpg", "is not a picture that can be read; give a picture such as jpg"),
         ("cut.jpg", "is a damaged picture"),
-        ("folder.mp4", "is a folder, not a file; give a picture"),
+        ("folder.mp4", "there are no pictures in this folder"),
         ("in.mp4", "is a mov video; give a picture"),
     ],
 )
@@ -174,7 +174,7 @@ def test_a_link_to_nowhere_is_something_that_exists(cli: Cli, work: Path) -> Non
 @pytest.mark.parametrize(
     ("options", "code", "says"),
     [
-        (("--faces", "x"), 2, "allowed: largest or all"),
+        (("--faces", "x"), 2, "allowed: largest, all, or left-right:N"),
         (("--device", "gpu"), 2, "allowed: auto, cpu, cuda"),
         (("--device", "cuda"), 5, "hint: use --device auto or --device cpu"),
         (("--encoder", "zzz"), 2, "allowed: libx264, "),

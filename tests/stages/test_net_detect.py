@@ -209,7 +209,8 @@ def test_frames_that_nobody_asked_of_have_nothing():
     detector = NetDetector(net, spec_of("detector", "yolo_face", size=(320, 320)), DetectOptions())
     frames = frames_of([grey(320, 320)] * 20)
     found = detector(frames, whole(frames)[1:])
-    assert net.batches == [16, 3]
+    assert sum(net.batches) == 19
+    assert max(net.batches) < 19
     assert [len(one) for one in found] == [0] + [1] * 19
     assert found[0].points.shape == (0, 5, 2)
     assert [len(one) for one in detector(frames, [])] == [0] * 20

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-_FACES = ("largest", "all", "left-right:1")
+_FACES = ("largest", "all", "left-right:")
 _MASKS = get_args(MaskKind)
 _DEVICES = ("auto", "cpu", "cuda")
 _POSITION_HELP = "a time as 12.5, 1:02.5 or 00:01:02.5, or a frame as 250f"
