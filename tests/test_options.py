@@ -82,6 +82,7 @@ REFUSED: list[tuple[Any, str, list[Any]]] = [
     (SwapOptions, "reference_distance", [0, 1, -0.1]),
     (ModelOptions, "swapper", ["", " "]),
     (ModelOptions, "restorer", [""]),
+    (ModelOptions, "detector_angles", [(), (45,), (0, 0)]),
     (ModelOptions, "mask_blur", [-0.1, 1.1]),
     (ModelOptions, "mask_padding", [(0, 0, 0), (-1, 0, 0, 0), (50, 0, 50, 0), (0, 60, 0, 40)]),
     (ModelOptions, "pixel_boost", [0, 63, 2049]),

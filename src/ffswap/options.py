@@ -211,6 +211,8 @@ class ModelOptions:
     Attributes:
         swapper: ``auto``: the best one that is installed, else the embedded one (``mesh``).
         detector: finds faces; ``auto``: the embedded one.
+        detector_angles: degrees (0, 90, 180, 270) by which the picture is turned for each search; the
+            embedded detector ignores them.
         landmarker: finds points in a face; ``auto``: the embedded face mesh; ``none``: the points
             of the detector.
         restorer: works over each swapped face; None: nothing does.
@@ -228,6 +230,7 @@ class ModelOptions:
 
     swapper: str = "auto"
     detector: str = "auto"
+    detector_angles: tuple[int, ...] = (0,)
     landmarker: str = "auto"
     restorer: str | None = None
     masks: tuple[MaskKind, ...] = ("box",)
@@ -244,6 +247,11 @@ class ModelOptions:
         for name in ("swapper", "detector", "landmarker", "occluder", "parser", "restorer"):
             value = getattr(self, name)
             _require(value is None or bool(value.strip()), name, value, "the name of a model")
+        angles = self.detector_angles
+        _require(
+            len(angles) > 0 and set(angles) <= {0, 90, 180, 270} and len(set(angles)) == len(angles),
+            "detector_angles", angles, "one or more of 0, 90, 180, 270, each once",
+        )  # fmt: skip
         kinds = get_args(MaskKind)
         _require(
             len(self.masks) > 0

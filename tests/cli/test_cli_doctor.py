@@ -61,7 +61,7 @@ BAD = replace(
 @pytest.fixture
 def doctor(run, monkeypatch):
     def invoke(survey, *options):
-        monkeypatch.setattr(plan, "survey", lambda: survey)
+        monkeypatch.setattr(plan, "survey", lambda *_: survey)
         return run("doctor", *options)
 
     return invoke

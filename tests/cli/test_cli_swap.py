@@ -63,6 +63,7 @@ def test_without_options_the_library_gets_its_own_defaults(swap, library):
         (["--model", "ghost_1_256"], models(swapper="ghost_1_256")),
         (["--detector", "yoloface_8n"], models(detector="yoloface_8n")),
         (["--landmarker", "none"], models(landmarker="none")),
+        (["--detector-angles", "0,270"], models(detector_angles=(0, 270))),
         (["--mask", "box,region"], models(masks=("box", "region"))),
         (["--restore", "gfpgan_1.4"], models(restorer="gfpgan_1.4")),
         (["--pixel-boost", "512"], models(pixel_boost=512)),

@@ -11,7 +11,9 @@ import pytest
 
 from ffswap.geometry import affine
 from ffswap.geometry.similarity import similarity
-from ffswap.models import get, names, template
+from ffswap.models import get, load_catalog, names, template
+from ffswap.models.store import ModelStore
+from ffswap.pipeline.swappers import best_swapper
 from tests import known_answers as known
 from tests.pipeline.neural_models import (
     DETECTOR,
@@ -287,6 +289,49 @@ class TestBadInput:
         assert ended.code == 3
         assert f"ffswap models pull {RECOGNISER}" in ended.err
 
+    def test_a_file_that_was_changed_is_not_used(self, cli, tmp_path):
+        models = install(tmp_path, {**finds(FACE), **needed("ghost_1_256", known.identity_swapper)})
+        with open(models / "ghost_1_256.onnx", "ab") as file:
+            file.write(b"more")
+        ended = self.run(cli, tmp_path, models, "--model", "ghost_1_256")
+        assert ended.code == 3
+        assert "the file of ghost_1_256 cannot be used: it has" in ended.err
+        assert "ffswap models remove ghost_1_256" in ended.err
+
+    def test_a_file_cut_short_is_not_onnx(self, cli, tmp_path):
+        file = tmp_path / "ghost_1_256.onnx"
+        whole = known.identity_swapper(get("ghost_1_256"), 1)
+        file.write_bytes(whole[: len(whole) // 2])
+        ended = self.run(cli, tmp_path, tmp_path / "none", "--model", file)
+        assert ended.code == 3
+        assert "ghost_1_256.onnx" in ended.err
+
+    def test_a_swapper_without_its_matrix_is_refused(self, cli, tmp_path):
+        models = install(
+            tmp_path, {**finds(FACE), **needed("inswapper_128", known.identity_swapper)}
+        )
+        ended = self.run(cli, tmp_path, models, "--model", "inswapper_128")
+        assert ended.code == 3
+        assert "matrix" in ended.err
+
+    def test_the_embedded_swapper_needs_the_face_mesh(self, cli, tmp_path):
+        models = install(tmp_path, finds(FACE))
+        ended = self.run(cli, tmp_path, models, *OPTIONS)
+        assert ended.code == 2
+        assert "the embedded swapper needs the face mesh; landmarker is 'none'" in ended.err
+
+    def test_an_area_needs_68_points(self, cli, tmp_path):
+        models = install(tmp_path, {**finds(FACE), **needed("ghost_1_256", known.identity_swapper)})
+        ended = self.run(cli, tmp_path, models, "--model", "ghost_1_256", "--mask", "area")
+        assert ended.code == 2
+        assert "--landmarker 2dfan4" in ended.err
+
+    def test_a_mask_needs_its_model(self, cli, tmp_path):
+        models = install(tmp_path, {**finds(FACE), **needed("ghost_1_256", known.identity_swapper)})
+        ended = self.run(cli, tmp_path, models, "--model", "ghost_1_256", "--mask", "occlusion")
+        assert ended.code == 3
+        assert "--mask occlusion needs a model of the kind occluder" in ended.err
+
     def test_two_files_need_a_mapping(self, cli, tmp_path):
         ended = cli("swap", tmp_path / "a.jpg", tmp_path / "b.mkv")
         assert ended.code == 2
@@ -298,6 +343,38 @@ class TestBadInput:
         ended = self.run(cli, tmp_path, models, "--pixel-boost", "384")
         assert ended.code == 2
         assert "multiples of 256" in ended.err
+
+
+def test_masks_limit_what_is_painted(cli, tmp_path, two_people):
+    clip, models = two_people
+    spec = get("bisenet_resnet_18")
+    palette = {"skin": (0.2, 0.2, 0.2), "nose": (0.9, 0.9, 0.9)}
+    install(
+        tmp_path,
+        {"xseg_1": known.occluder(get("xseg_1"), 1), spec.name: known.parser(spec, palette, 1)},
+    )
+    source = portrait(tmp_path / "carl.png", CARL)
+    painted = {}
+    for mask in ("box", "occlusion", "region", "box,occlusion,region"):
+        out = tmp_path / f"{mask}.mkv"
+        ended = cli(
+            "swap", source, clip, out, *OPTIONS, "--models-dir", models, "--encoder", "ffv1",
+            "--faces", "left-right:1", "--mask", mask,
+        )  # fmt: skip
+        assert ended.code == 0, ended.err
+        (before, *_), (after, *_) = decoded(clip)[0], decoded(out)[0]
+        painted[mask] = before != after
+    assert painted["occlusion"].sum() > painted["box"].sum() > 0
+    together = painted["box,occlusion,region"]
+    assert not (together & ~(painted["box"] & painted["occlusion"] & painted["region"])).any()
+
+
+def test_a_swapper_that_lacks_its_recogniser_is_passed_over(tmp_path):
+    spec = get("ghost_1_256")
+    models = install(tmp_path, {spec.name: known.identity_swapper(spec, 1)})
+    name, reason = best_swapper(load_catalog(), ModelStore(models))
+    assert name == "mesh"
+    assert "ghost_1_256 needs arcface_w600k_r50 and crossface_ghost" in reason
 
 
 def test_without_a_model_the_best_installed_one_is_used(cli, tmp_path):

@@ -22,7 +22,11 @@ GPU = GpuSurvey(index=0, name="A GPU", memory_bytes=1, driver="1", compute_capab
 def test_a_good_machine():
     use = plan.choose([RUNTIME], [NVENC, X264], MODELS, [], reasons=(None, None, "no driver"))
     assert use == plan.WouldUse(
-        device="cpu", device_reason="no driver", model="mesh", encoder="libx264"
+        device="cpu",
+        device_reason="no driver",
+        model="mesh",
+        model_reason="no other is installed",
+        encoder="libx264",
     )
     assert use.ok
 

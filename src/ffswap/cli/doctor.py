@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 import typer
 
 from .errors import ExitCode
+from .folders import models_folder, own_catalogue
 from .messages import note, printable, result, result_json
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ def command(
     # Imported when it is run: it is the pipeline's, which --help does not need.
     from ..pipeline import plan
 
-    survey = plan.survey()
+    folder = models_folder(None)
+    survey = plan.survey(folder, own_catalogue(folder))
     if as_json:
         result_json(survey.as_dict())
     else:
@@ -106,7 +108,7 @@ def _sections(survey: MachineSurvey) -> list[Section]:
             "A swap would use",
             [
                 ("device", None, f"{use.device} ({use.device_reason})"),
-                ("model", None, use.model),
+                ("model", None, f"{use.model} ({use.model_reason})"),
                 ("encoder", None, use.encoder or "none"),
                 ("possible", use.ok, "" if use.ok else "; ".join(use.problems)),
             ],

@@ -77,6 +77,9 @@ _Map = Annotated[
 ]
 _Model = Annotated[str, _value("--model", "NAME|FILE", "swapper; see ffswap models list")]
 _Detector = Annotated[str, _value("--detector", "NAME|FILE", "what finds faces")]
+_Angles = Annotated[
+    str, _value("--detector-angles", "DEGREES,…", "search turned pictures too: 0, 90, 180, 270")
+]
 _Landmarker = Annotated[str, _value("--landmarker", "NAME|FILE|none", "what finds their points")]
 _Mask = Annotated[
     str, _value("--mask", "KIND,…", f"what limits the painted region: {', '.join(_MASKS)}", _MASKS)
@@ -136,6 +139,7 @@ def command(
     map_: _Map = None,
     model: _Model = "auto",
     detector: _Detector = "auto",
+    detector_angles: _Angles = "0",
     landmarker: _Landmarker = "auto",
     mask: _Mask = "box",
     restore: _Restore = None,
@@ -174,6 +178,7 @@ def command(
         models=ModelOptions(
             swapper=model,
             detector=detector,
+            detector_angles=_numbers("--detector-angles", detector_angles),
             landmarker=landmarker,
             restorer=_given("--restore", restore),
             masks=tuple(mask.split(",")),  # type: ignore[arg-type]  # checked by the class
@@ -229,6 +234,15 @@ def _given(option: str, text: str | None) -> str | None:
     if text is not None and not text.strip():
         raise OptionError(f"{option} is empty; allowed: a name, or leave the option out")
     return text
+
+
+def _numbers(option: str, text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise OptionError(
+            f"{option} is {text!r}; allowed: whole numbers with commas between"
+        ) from None
 
 
 def _position(option: str, text: str | None) -> Position | None:

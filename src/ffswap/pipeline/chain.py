@@ -35,7 +35,7 @@ from .painters import (
     open_recogniser,
     open_restorer,
 )
-from .plan import EMBEDDED_SWAPPER
+from .preferences import EMBEDDED_SWAPPER
 
 __all__ = ["Cast", "Chain", "open_chain", "resolve_device"]
 
@@ -210,6 +210,25 @@ class Chain:
         )
 
 
+def _check_together(options: SwapOptions, model: str, finder: FaceFinder) -> None:
+    """Refuse models and masks that do not go together, before photos are read.
+
+    Raises:
+        OptionError: they do not.
+    """
+    landmarker = options.models.landmarker
+    if model == EMBEDDED_SWAPPER and finder.mesh is None:
+        raise OptionError(
+            f"the embedded swapper needs the face mesh; landmarker is {landmarker!r}",
+            hint="leave --landmarker out, or choose another --model",
+        )
+    if model != EMBEDDED_SWAPPER and "area" in options.models.masks and not finder.has_68_points:
+        raise OptionError(
+            f"the mask 'area' needs 68 points of a face; landmarker is {landmarker!r}",
+            hint="choose a landmarker that finds them, such as --landmarker 2dfan4",
+        )
+
+
 @contextmanager
 def open_chain(
     options: SwapOptions, models: Path | None = None, catalog: Path | None = None
@@ -236,6 +255,7 @@ def open_chain(
         if options.people or options.reference is not None:
             recogniser = open_recogniser(nets, None)
         painter: Painter
+        _check_together(options, model[0], finder)
         if model[0] == EMBEDDED_SWAPPER:
             painter = MeshPainter(options)
         else:

@@ -47,6 +47,11 @@ class FaceFinder:
     options: SwapOptions
     names: dict[str, str]
 
+    @property
+    def has_68_points(self) -> bool:
+        """Whether faces come with the 68 points."""
+        return self.landmarker is not None or self.points_to_68 is not None
+
     def tracker(self) -> Tracker:
         """A fresh one, for one clip or picture."""
         if self.mesh is not None:
@@ -80,7 +85,7 @@ def open_finder(nets: Nets, options: SwapOptions) -> FaceFinder:
     if spec.family == "blazeface":
         detector = Detector(session, spec, options.detect)
     else:
-        detector = NetDetector(session, spec, options.detect)
+        detector = NetDetector(session, spec, options.detect, models.detector_angles)
     names = {"detector": spec.name}
     mesh, landmarker, points = None, None, None
     if models.landmarker != _NO_LANDMARKER:

@@ -14,7 +14,8 @@ from ..models.interface import check_interface, find_matrix, fitting
 from ..models.onnx_files import Graph, load_onnx
 from ..models.spec import Kind
 from ..models.store import ModelStore
-from .plan import EMBEDDED_SWAPPER, PREFERRED_SWAPPERS
+from .preferences import EMBEDDED_SWAPPER
+from .swappers import best_swapper, is_usable
 
 __all__ = ["Net", "Nets"]
 
@@ -57,21 +58,27 @@ class Nets:
 
     def best_swapper(self) -> tuple[str, str]:
         """Name of the swapper to use when nobody asked for one, and why this one."""
-        there = {spec.name: spec for spec in self.installed("swapper")}
-        lacking = []
-        order = [*PREFERRED_SWAPPERS, *sorted(there.keys() - set(PREFERRED_SWAPPERS))]
-        for spec in (there[name] for name in order if name in there):
-            missing = [name for name in spec.needs if self._path(self.catalog.get(name)) is None]
-            if not missing:
-                return spec.name, "the best one that is installed"
-            lacking.append(f"{spec.name} needs {' and '.join(missing)}")
-        why = f": {'; '.join(lacking)}" if lacking else ""
-        return EMBEDDED_SWAPPER, f"no other is installed{why}"
+        return best_swapper(self.catalog, self._store)
 
     def _path(self, spec: ModelSpec) -> Path | None:
-        if self._store is None or not self._store.accepted(spec):
+        if self._store is None or not is_usable(spec, self._store):
             return None
         return self._store.path(spec)
+
+    def _lacking(self, spec: ModelSpec) -> ModelError:
+        """The error for a model that is known and cannot be used."""
+        state = None if self._store is None else self._store.status(spec)
+        if state is not None and state.reason is not None:
+            return ModelError(
+                f"the file of {spec.name} cannot be used: {state.reason}",
+                hint=f"ffswap models remove {spec.name}, then ffswap models pull {spec.name}, or "
+                f"ffswap models add {spec.name} FILE",
+            )
+        return ModelError(
+            f"the {spec.kind} {spec.name} is not installed",
+            hint=f"ffswap models pull {spec.name} (licence: {spec.licence}), or "
+            f"ffswap models add {spec.name} FILE",
+        )
 
     def find(self, asked: str, kind: Kind) -> Net:
         """The model that was asked for by name, or by the path of its file.
@@ -85,7 +92,7 @@ class Nets:
             return self._from_file(Path(asked), kind)
         spec = self.catalog.models.get(asked)
         if spec is None or spec.kind != kind:
-            known = [one.name for one in self.catalog.models.values() if one.kind == kind]
+            known = self.catalog.names(kind) + [EMBEDDED_SWAPPER] * (kind == "swapper")
             what = "no model is" if spec is None else f"it is a {spec.kind}; no {kind} is"
             raise OptionError(
                 f"{what} called {asked!r}; allowed: {', '.join(sorted(known))}, or an ONNX file",
@@ -95,11 +102,7 @@ class Nets:
             return Net(spec=spec, file=None)
         path = self._path(spec)
         if path is None:
-            raise ModelError(
-                f"the {kind} {asked} is not installed",
-                hint=f"ffswap models pull {asked} (licence: {spec.licence}), or "
-                f"ffswap models add {asked} FILE",
-            )
+            raise self._lacking(spec)
         return Net(spec=spec, file=path)
 
     def first(self, kind: Kind, purpose: str) -> Net:

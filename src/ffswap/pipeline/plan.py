@@ -5,29 +5,17 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from .._version import __version__
+from ..errors import FfswapError
 from . import machine
 from .machine import CpuSurvey, EncoderSurvey, EngineSurvey, GpuSurvey, MemorySurvey, ModelSurvey
+from .preferences import EMBEDDED_SWAPPER
 
-__all__ = [
-    "EMBEDDED_SWAPPER",
-    "PREFERRED_SWAPPERS",
-    "MachineSurvey",
-    "WouldUse",
-    "choose",
-    "survey",
-]
+__all__ = ["MachineSurvey", "WouldUse", "choose", "survey"]
 
-# The embedded swapper is geometry and relighting, not a net: it is in no catalogue.
-EMBEDDED_SWAPPER = "mesh"
-# From the best: sharpness first, then likeness, as their makers and users report; not measured here.
-PREFERRED_SWAPPERS = (
-    "hyperswap_1a_256", "hyperswap_1c_256", "hyperswap_1b_256", "inswapper_128",
-    "inswapper_128_fp16", "ghost_2_256", "ghost_3_256", "ghost_1_256", "simswap_unofficial_512",
-    "simswap_256", "hififace_unofficial_256", "uniface_256", "blendswap_256",
-)  # fmt: skip
 # Kinds of model without which it finds no face, or paints over hands.
 _NEEDED_KINDS = ("detector", "landmarker", "hand_detector", "hand_landmarker")
 
@@ -40,6 +28,7 @@ class WouldUse:
         device: as in the report of a run.
         device_reason: why this one.
         model: name of the swap model.
+        model_reason: why this one.
         encoder: FFmpeg's name, or None if none works.
         problems: sentences; a swap can run when there are none.
     """
@@ -48,6 +37,7 @@ class WouldUse:
     device_reason: str
     model: str
     encoder: str | None
+    model_reason: str = ""
     problems: tuple[str, ...] = ()
 
     @property
@@ -87,14 +77,18 @@ class MachineSurvey:
         return {"ok": self.would_use.ok, **asdict(self)}
 
 
-def survey() -> MachineSurvey:
+def survey(models: Path | None = None, catalog: Path | None = None) -> MachineSurvey:
     """Ask this machine.
 
     Takes a few seconds, because encoders and libraries are tried and not just looked up.
+
+    Args:
+        models: folder of the user's model files, or None.
+        catalog: the user's own catalogue, or None.
     """
     encoders, encoders_reason = machine.find_encoders()
     gpus, gpus_reason = machine.find_gpus()
-    models, models_reason = machine.find_models()
+    found, models_reason = machine.find_models()
     engines = machine.find_engines()
     return MachineSurvey(
         ffswap=__version__,
@@ -108,12 +102,28 @@ def survey() -> MachineSurvey:
         encoders_reason=encoders_reason,
         gpus=gpus,
         gpus_reason=gpus_reason,
-        models=models,
+        models=found,
         models_reason=models_reason,
         would_use=choose(
-            engines, encoders, models, gpus, reasons=(encoders_reason, models_reason, gpus_reason)
+            engines,
+            encoders,
+            found,
+            gpus,
+            reasons=(encoders_reason, models_reason, gpus_reason),
+            swapper=_swapper(models, catalog),
         ),
     )
+
+
+def _swapper(models: Path | None, catalog: Path | None) -> tuple[str, str]:
+    try:
+        from ..models import load_catalog
+        from ..models.store import ModelStore
+        from .swappers import best_swapper
+
+        return best_swapper(load_catalog(catalog), None if models is None else ModelStore(models))
+    except (ImportError, FfswapError) as error:
+        return EMBEDDED_SWAPPER, f"models cannot be looked up: {error}"
 
 
 def choose(
@@ -123,6 +133,7 @@ def choose(
     gpus: Sequence[GpuSurvey],
     *,
     reasons: tuple[str | None, str | None, str | None] = (None, None, None),
+    swapper: tuple[str, str] = (EMBEDDED_SWAPPER, "no other is installed"),
 ) -> WouldUse:
     """Say what a swap would use of all this.
 
@@ -132,6 +143,7 @@ def choose(
         models: as found.
         gpus: as found.
         reasons: why encoders, models and GPUs are empty.
+        swapper: that is used without an option, and why.
     """
     problems: list[str] = []
     runtime = next((one for one in engines if one.name == "onnxruntime"), None)
@@ -152,7 +164,8 @@ def choose(
     return WouldUse(
         device="cpu",
         device_reason=why_cpu,
-        model=EMBEDDED_SWAPPER,
+        model=swapper[0],
+        model_reason=swapper[1],
         encoder=encoder,
         problems=tuple(problems),
     )
