@@ -16,6 +16,9 @@ import pytest
 from ffswap.cli import folders
 from ffswap.cli.folders import engine_folder
 from ffswap.engines import build, trt_api
+from ffswap.models import get
+from ffswap.models.onnx_files import save_onnx
+from ffswap.models.store import ModelStore
 from tests.cli.engine_commands import BAD_MODELS, failed, foreign
 from tests.engines.build_nets import conv_net
 from tests.engines.build_processes import ends_soon
@@ -24,7 +27,7 @@ from tools.replicas import make
 
 OPTIONS = [
     "--fp16", "--fp32", "--batch", "--workspace", "--opt-level", "--engine-dir", "--timing-cache",
-    "--for", "--recipe", "--device", "--force", "--progress", "--json", "--quiet",
+    "--for", "--recipe", "--models-dir", "--device", "--force", "--progress", "--json", "--quiet",
 ]  # fmt: skip
 
 
@@ -119,6 +122,27 @@ def test_what_only_a_gpu_here_could_use_is_refused_ahead_of_time(build_engine, s
     assert files(store) == []
 
 
+def test_a_model_that_is_not_installed_is_named_with_what_brings_it(build_engine, store):
+    ended = build_engine("inswapper_128")
+    failed(ended, 3, "'inswapper_128' does not come with ffswap and is not installed",
+           "ffswap models pull inswapper_128", "PATH/inswapper_128.onnx")  # fmt: skip
+    assert not store.exists()
+
+
+@needs_rtx
+def test_an_installed_model_is_built_by_its_name(build_engine, tmp_path):
+    spec = get("crossface_simswap")
+    shelf = ModelStore(tmp_path / "models")
+    save_onnx(make(spec.name), tmp_path / "net.onnx")
+    shelf.accept(spec)
+    shelf.add(spec, tmp_path / "net.onnx")
+    ended = build_engine(spec.name, "--batch", "1,2", "--models-dir", shelf.folder, "--json")
+    assert ended.exit_code == 0, ended.stderr
+    (engine,) = json.loads(ended.stdout)["engines"]
+    assert engine["manifest"]["key"]["model"] == spec.name
+    assert engine["manifest"]["licence"] == spec.licence
+
+
 @needs_rtx
 @pytest.mark.parametrize(("spoil", "code", "words"), BAD_MODELS)
 def test_a_model_that_cannot_be_used_is_named(build_engine, store, tmp_path, spoil, code, words):
@@ -161,8 +185,6 @@ SIZES = "one or more sizes from 1 to 1024 in ascending order, such as 1,4,8,16"
         (["--no-such-option"], ["ffswap build-engine --help"]),
         (["swapper"], ["there is no model 'swapper'", "allowed: ", "face_landmark", "an ONNX file",
                        "hint: the name of a file ends in .onnx"]),
-        (["inswapper_128"], ["the model 'inswapper_128' does not come with ffswap", "allowed: ",
-                             "face_landmark", "hint: give its file", "PATH/inswapper_128.onnx"]),
         (["a/net.onnx", "b/net.onnx"], ["two models have the same name: net, net"]),
         (["net.onnx", "net.onnx"], ["two models have the same name: net, net"]),
     ],
@@ -213,13 +235,14 @@ def test_a_name_in_a_recipe_that_is_no_model_is_named(build_engine, store, tmp_p
 
 
 @pytest.mark.parametrize("asked", [[], ["gfpgan_1.4"]])
-def test_a_recipe_cannot_leave_out_the_file_of_a_published_model(
+def test_a_recipe_may_leave_out_the_file_of_an_installed_model_only(
     build_engine, store, tmp_path, asked
 ):
     (tmp_path / "set.toml").write_text('[models."gfpgan_1.4"]\n')
     failed(
-        build_engine(*asked, "--recipe", tmp_path / "set.toml"), 2,
-        "the recipe set has a model 'gfpgan_1.4' without a file", "face_landmark",
+        build_engine(*asked, "--recipe", tmp_path / "set.toml"), 3,
+        "'gfpgan_1.4' does not come with ffswap and is not installed",
+        "ffswap models pull gfpgan_1.4",
     )  # fmt: skip
     assert files(store) == []
 

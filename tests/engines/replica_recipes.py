@@ -10,6 +10,8 @@ from tools.replicas import make
 
 # What a recipe has to say about files that do not say it themselves.
 SHAPES = {"retinaface_10g": "input = [3, 64, 64]"}
+# In the range of pictures the points of this one are as good as ties, and FP16 turns them over.
+RANGES = {"2dfan4": "input = [-1.0, 1.0]"}
 UNBATCHED = {"codeformer": ["weight"]}
 
 
@@ -51,6 +53,8 @@ def write_recipe(
     ]
     if family in SHAPES:
         lines += [f'[models."{family}".shapes]', SHAPES[family]]
+    if family in RANGES:
+        lines += [f'[models."{family}".ranges]', RANGES[family]]
     recipe = folder / f"{family}.toml"
     recipe.write_text("\n".join(lines) + "\n")
     return recipe

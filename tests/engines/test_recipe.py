@@ -233,12 +233,25 @@ def test_the_default_recipe_is_all_nets_of_the_catalogue():
     assert all(one.gate.relative_l2 < GateLimits().relative_l2 for one in recipe.models)
 
 
-@pytest.mark.parametrize("name", ["inswapper", "yolo_face"])
-def test_the_examples_are_recipes_of_files_beside_them(name: str):
-    (model,) = load_recipe(FOLDER / f"{name}.toml").models
-    assert model.file is not None
-    assert model.file.parent == FOLDER
-    assert model.file.stem == model.name
+RECIPES = sorted(path.stem for path in FOLDER.glob("*.toml"))
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipes_name_models_of_the_catalogue_and_no_files(name: str):
+    recipe = load_recipe(FOLDER / f"{name}.toml")
+    assert recipe.models
+    assert {one.name for one in recipe.models} <= set(names())
+    assert {one.file for one in recipe.models} == {None}
+
+
+def test_every_model_of_the_catalogue_has_a_recipe():
+    told = {one.name for name in RECIPES for one in load_recipe(FOLDER / f"{name}.toml").models}
+    assert told == set(names())
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_page_names_every_recipe(name: str):
+    assert f"`{name}.toml`" in (FOLDER / "README.md").read_text("utf-8")
 
 
 def test_the_page_about_recipes_shows_one(tmp_path: Path):

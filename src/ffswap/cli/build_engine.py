@@ -11,8 +11,9 @@ from ..errors import CancelledError, OptionError
 from ..options import BuildOptions, Precision
 from .build_progress import BuildDisplay, make_build_display
 from .errors import ExitCode, StoppedError
-from .folders import engine_folder
+from .folders import engine_folder, models_folder, own_catalogue
 from .messages import note, printable, result, result_json
+from .models import ModelsDir
 from .progress import MODES, clock
 from .signals import StopSignals
 
@@ -98,6 +99,7 @@ def command(
     timing_cache: _TimingCache = None,
     build_for: _For = None,
     recipe: _Recipe = None,
+    models_dir: ModelsDir = None,
     device: _Device = "cuda:0",
     force: _Force = False,
     progress: _Progress = "auto",
@@ -118,7 +120,10 @@ def command(
     display = make_build_display("none" if quiet else progress)
     folder = engine_folder(engine_dir)
     with StopSignals(quiet=quiet) as signals:
-        report = _run(models or [], options, folder, timing_cache, recipe, display, signals)
+        report = _run(
+            models or [], options, folder, timing_cache, recipe, models_folder(models_dir),
+            display, signals,
+        )  # fmt: skip
     if not quiet:
         _tell(report)
     if as_json:
@@ -158,6 +163,7 @@ def _run(
     folder: Path,
     timing_cache: Path | None,
     recipe: Path | None,
+    shelf: Path,
     display: BuildDisplay,
     signals: StopSignals,
 ) -> BuildReport:
@@ -172,6 +178,8 @@ def _run(
                 folder=folder,
                 timing_cache=timing_cache,
                 recipe=recipe,
+                models_folder=shelf,
+                catalog=own_catalogue(shelf),
                 progress=display,
                 cancel=signals.cancel,
             )

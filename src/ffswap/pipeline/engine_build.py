@@ -24,7 +24,7 @@ from ..engines.store import EngineStore, Found, Miss, file_sha256
 from ..engines.trt_api import TrtApi
 from ..errors import CancelledError, ModelError, QualityError
 from ..gpu import Device
-from ..models import get
+from ..models import get, names
 from ..models.graph import inputs_of
 from ..models.onnx_files import fingerprint, save_onnx
 from .engine_attempts import Attempt, attempts
@@ -344,7 +344,7 @@ class ModelBuild:
             build_seconds=round(result.seconds, 1),
             ffswap=__version__,
             source=recipe.file.name if recipe.file is not None else get(recipe.name).file,
-            licence=None if recipe.file is not None else get(recipe.name).licence,
+            licence=get(recipe.name).licence if recipe.name in names() else None,
             islands=tuple(Island(**asdict(island)) for island in attempt.islands),
             constrained=attempt.constrain,
             gate=gate,

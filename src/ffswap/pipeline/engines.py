@@ -10,18 +10,18 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..engines.recipe import ModelRecipe, Recipe, load_recipe
+from ..engines.recipe import ModelRecipe, load_recipe
 from ..engines.store import EngineStore
 from ..engines.trt_api import TrtApi, load_api
 from ..errors import DeviceError, OptionError
 from ..gpu import Device
-from ..models import get, names
+from ..models import load_catalog
+from ..models.store import ModelStore
 from ..options import BuildOptions
 from .engine_build import EngineReport, ModelBuild, Phase, Place
+from .engine_models import select_models
 
 __all__ = ["BuildReport", "EngineProgress", "build_engines", "recipes_folder"]
-
-_ONNX = ".onnx"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +87,8 @@ def build_engines(
     folder: Path,
     timing_cache: Path | None = None,
     recipe: Path | None = None,
+    models_folder: Path | None = None,
+    catalog: Path | None = None,
     progress: Callable[[EngineProgress], None] | None = None,
     cancel: threading.Event | None = None,
 ) -> BuildReport:
@@ -98,13 +100,15 @@ def build_engines(
         folder: the engine store; it is made if it is missing.
         timing_cache: measurements of kernels, shared between builds; None: a file in `folder`.
         recipe: None: the one for the default chain.
+        models_folder: of the user's model files, for models that do not come with ffswap; or None.
+        catalog: the user's own catalogue, or None.
         progress: is called from this thread.
         cancel: ends the build when it is set.
 
     Raises:
         OptionError: an unknown model, or an option or a recipe that is not allowed.
         InputMissingError: no such ONNX file or recipe.
-        ModelError: an ONNX file cannot be used as asked.
+        ModelError: a model is not installed, or an ONNX file cannot be used as asked.
         DeviceError: there is no such GPU.
         EngineError: there is no TensorRT, or it cannot build this.
         QualityError: the engine's results are not good enough; it was not installed.
@@ -118,7 +122,10 @@ def build_engines(
             "other: nothing is measured for a GPU that is not here",
             hint="leave out one of them",
         )
-    chosen = select_models(models, load_recipe(recipe or recipes_folder() / "default.toml"))
+    chosen = select_models(
+        models, load_recipe(recipe or recipes_folder() / "default.toml"), load_catalog(catalog),
+        None if models_folder is None else ModelStore(models_folder),
+    )  # fmt: skip
     chosen = [_with_options(one, options) for one in chosen]
     store = EngineStore(folder)
     store.check_writable()
@@ -156,56 +163,6 @@ def _teller(
             )  # fmt: skip
 
     return tell
-
-
-def select_models(models: Sequence[str], recipe: Recipe) -> list[ModelRecipe]:
-    """The models that were asked for, with what the recipe says about them.
-
-    Raises:
-        OptionError: there is no such model, or two have the same name.
-    """
-    known = {one.name: one for one in recipe.models}
-    if not models:
-        for one in recipe.models:
-            _check_file(one, recipe)
-        return list(recipe.models)
-    chosen = []
-    for model in models:
-        path = Path(model)
-        if path.suffix.lower() == _ONNX:
-            base = known.get(path.stem, ModelRecipe(name=path.stem))
-            chosen.append(replace(base, file=path))
-        elif model in known:
-            _check_file(known[model], recipe)
-            chosen.append(known[model])
-        elif model in names(embedded=True):
-            chosen.append(ModelRecipe(name=model))
-        else:
-            allowed = ", ".join(sorted({*names(embedded=True), *known}))
-            if model in names():
-                raise OptionError(
-                    f"the model {model!r} does not come with ffswap; allowed: {allowed}, or an "
-                    "ONNX file",
-                    hint=f"give its file instead of its name: PATH/{get(model).file}",
-                )
-            raise OptionError(
-                f"there is no model {model!r}; allowed: {allowed}, or an ONNX file",
-                hint="the name of a file ends in .onnx",
-            )
-    given = [one.name for one in chosen]
-    if len(set(given)) < len(given):
-        raise OptionError(f"two models have the same name: {', '.join(given)}")
-    return chosen
-
-
-def _check_file(one: ModelRecipe, recipe: Recipe) -> None:
-    """Refuse a model of a recipe that has no file and does not come with ffswap."""
-    if one.file is None and one.name not in names(embedded=True):
-        raise OptionError(
-            f"the recipe {recipe.name} has a model {one.name!r} without a file; without "
-            f"one are allowed: {', '.join(names(embedded=True))}",
-            hint=f'name its file there: [models.{one.name}] file = "NAME.onnx"',
-        )
 
 
 def _with_options(recipe: ModelRecipe, options: BuildOptions) -> ModelRecipe:
