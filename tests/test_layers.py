@@ -25,9 +25,10 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "models": ("geometry", "onnx_nodes"),
     "gpu": ("geometry",),
     "media": ("geometry",),
-    "geometry": ("carriers", "closing", "options", "files", "_version"),
+    "geometry": ("carriers", "closing", "options", "files", "locks", "_version"),
     "carriers": ("errors",),
     "files": ("errors",),
+    "locks": ("files",),
     "closing": (),
     "onnx_nodes": (),
     "options": ("errors",),
@@ -48,7 +49,7 @@ DOORS = {
     "rich": {"cli"},
     "tqdm": {"cli"},
 }
-NUMPY_FREE = {"__main__", "cli", ROOT, "options", "closing", "files", "errors", "_version"}
+NUMPY_FREE = {"__main__", "cli", ROOT, "options", "closing", "files", "locks", "errors", "_version"}
 
 
 def module_name(path: Path) -> str:

@@ -396,7 +396,7 @@ def test_an_install_holds_the_lock_in_every_step(
     real, free = getattr(store, step), []
 
     def look(*arguments: Any) -> Any:
-        free.append(EngineStore(store.folder)._try_lock(key().stem))
+        free.append(EngineStore(store.folder)._locks.take(key().stem))
         return real(*arguments)
 
     monkeypatch.setattr(store, step, look)
@@ -518,9 +518,9 @@ def test_a_lock_excludes_other_threads_and_lets_its_own_in(store: EngineStore):
 
 def test_a_wait_is_said_once(store: EngineStore, monkeypatch: pytest.MonkeyPatch):
     answers, told = [True, False, False, False], []
-    monkeypatch.setattr("ffswap.engines.store._POLL_S", 0)
-    real = store._try_lock
-    monkeypatch.setattr(store, "_try_lock", lambda stem: answers.pop() and real(stem))
+    monkeypatch.setattr("ffswap.locks._POLL_S", 0)
+    real = store._locks.take
+    monkeypatch.setattr(store._locks, "take", lambda stem: answers.pop() and real(stem))
     with store.lock(key(), waiting=lambda: told.append(1)):
         pass
     assert (answers, told) == ([], [1])

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from contextlib import AbstractContextManager
-from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeAlias
 
+from .bars import Display, RichBar, TqdmBar, shown_as
 from .messages import note
-from .progress import check_mode, clock
+from .progress import clock
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..pipeline.engines import EngineProgress
 
 __all__ = ["BuildDisplay", "make_build_display"]
@@ -22,19 +21,7 @@ _PLAIN_EVERY_S = 2.0
 _PLAIN_AT_MOST_S = 15.0
 
 
-class BuildDisplay(AbstractContextManager["BuildDisplay"]):
-    """A context manager that is called with each event; this one shows nothing."""
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        return None
-
-    def __call__(self, event: EngineProgress) -> None:
-        pass
+BuildDisplay: TypeAlias = "Display[EngineProgress]"
 
 
 def make_build_display(mode: str) -> BuildDisplay:
@@ -43,20 +30,20 @@ def make_build_display(mode: str) -> BuildDisplay:
     Raises:
         OptionError: there is none of that name.
     """
-    check_mode(mode)
-    if mode == "none":
-        return BuildDisplay()
-    if mode == "tqdm":
-        return _Tqdm()
-    terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
-    return _Rich() if mode == "rich" or terminal else _Plain()
+    kinds: dict[str, Callable[[], BuildDisplay]] = {
+        "none": Display,
+        "tqdm": _Tqdm,
+        "rich": _Rich,
+        "plain": _Plain,
+    }
+    return kinds[shown_as(mode)]()
 
 
 def _title(event: EngineProgress) -> str:
     return f"{event.model} ({event.index + 1} of {event.count}): {event.phase}"
 
 
-class _Plain(BuildDisplay):
+class _Plain(Display["EngineProgress"]):
     """A line when a model is begun, and one now and then when a phase changes or goes on."""
 
     def __init__(self) -> None:
@@ -74,28 +61,15 @@ class _Plain(BuildDisplay):
         self._last, self._last_s = (event.index, event.phase), event.seconds
 
 
-class _Rich(BuildDisplay):
+class _Rich(RichBar["EngineProgress"]):
     """A live bar: full where steps are known, moving where not."""
 
     def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+        from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 
-        self._progress = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            TimeElapsedColumn(),
-            console=Console(stderr=True, force_terminal=True),
-            transient=True,
+        super().__init__(
+            TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn()
         )
-        self._task = self._progress.add_task("engines", total=None)
-
-    def __enter__(self) -> BuildDisplay:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._progress.stop()
 
     def __call__(self, event: EngineProgress) -> None:
         self._progress.update(
@@ -103,23 +77,8 @@ class _Rich(BuildDisplay):
         )
 
 
-class _Tqdm(BuildDisplay):
+class _Tqdm(TqdmBar["EngineProgress"]):
     """tqdm's bar, one for each phase."""
 
-    def __init__(self) -> None:
-        self._bar: Any = None
-        self._shown: tuple[int, str] | None = None
-
-    def __exit__(self, *error: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
-
     def __call__(self, event: EngineProgress) -> None:
-        from tqdm import tqdm
-
-        if (event.index, event.phase) != self._shown:
-            self.__exit__()
-            self._shown = (event.index, event.phase)
-            self._bar = tqdm(desc=_title(event), dynamic_ncols=True, file=sys.stderr)
-        self._bar.total = event.total
-        self._bar.update((event.done or 0) - self._bar.n)
+        self.show((event.index, event.phase), _title(event), event.done or 0, event.total)

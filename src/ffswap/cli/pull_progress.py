@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from contextlib import AbstractContextManager
-from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeAlias
 
+from .bars import Display, RichBar, TqdmBar, shown_as
 from .messages import note
-from .progress import check_mode, clock
+from .progress import clock
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..pipeline.model_reports import ModelProgress
 
 __all__ = ["PullDisplay", "make_pull_display"]
@@ -20,19 +19,7 @@ __all__ = ["PullDisplay", "make_pull_display"]
 _PLAIN_EVERY_S = 5.0
 
 
-class PullDisplay(AbstractContextManager["PullDisplay"]):
-    """A context manager that is called with each event; this one shows nothing."""
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        return None
-
-    def __call__(self, event: ModelProgress) -> None:
-        pass
+PullDisplay: TypeAlias = "Display[ModelProgress]"
 
 
 def make_pull_display(mode: str) -> PullDisplay:
@@ -41,13 +28,13 @@ def make_pull_display(mode: str) -> PullDisplay:
     Raises:
         OptionError: there is none of that name.
     """
-    check_mode(mode)
-    if mode == "none":
-        return PullDisplay()
-    if mode == "tqdm":
-        return _Tqdm()
-    terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
-    return _Rich() if mode == "rich" or terminal else _Plain()
+    kinds: dict[str, Callable[[], PullDisplay]] = {
+        "none": Display,
+        "tqdm": _Tqdm,
+        "rich": _Rich,
+        "plain": _Plain,
+    }
+    return kinds[shown_as(mode)]()
 
 
 def _title(event: ModelProgress) -> str:
@@ -55,7 +42,7 @@ def _title(event: ModelProgress) -> str:
     return f"{event.model} ({event.index + 1} of {event.count}){waiting}"
 
 
-class _Plain(PullDisplay):
+class _Plain(Display["ModelProgress"]):
     """A line when a model is begun, one now and then, and one when it is there."""
 
     def __init__(self) -> None:
@@ -73,38 +60,26 @@ class _Plain(PullDisplay):
         self._last, self._last_s = (event.index, event.phase), event.seconds
 
 
-class _Rich(PullDisplay):
+class _Rich(RichBar["ModelProgress"]):
     """A live bar."""
 
     def __init__(self) -> None:
-        from rich.console import Console
         from rich.progress import (
             BarColumn,
             DownloadColumn,
-            Progress,
             TextColumn,
             TimeRemainingColumn,
             TransferSpeedColumn,
         )
 
-        self._progress = Progress(
+        super().__init__(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
             DownloadColumn(),
             TransferSpeedColumn(),
             TimeRemainingColumn(),
-            console=Console(stderr=True, force_terminal=True),
-            transient=True,
         )
-        self._task = self._progress.add_task("models", total=None)
         self._index = 0
-
-    def __enter__(self) -> PullDisplay:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._progress.stop()
 
     def __call__(self, event: ModelProgress) -> None:
         if event.index != self._index:  # the speed of one model says nothing of the next
@@ -115,25 +90,9 @@ class _Rich(PullDisplay):
         )
 
 
-class _Tqdm(PullDisplay):
+class _Tqdm(TqdmBar["ModelProgress"]):
     """tqdm's bar, one for each model."""
 
-    def __init__(self) -> None:
-        self._bar: Any = None
-        self._shown: tuple[int, str] | None = None
-
-    def __exit__(self, *error: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
-
     def __call__(self, event: ModelProgress) -> None:
-        from tqdm import tqdm
-
-        if (event.index, event.phase) != self._shown:
-            self.__exit__()
-            self._shown = (event.index, event.phase)
-            self._bar = tqdm(
-                desc=_title(event), unit="B", unit_scale=True, dynamic_ncols=True, file=sys.stderr
-            )
-        self._bar.total = event.total
-        self._bar.update(event.done - self._bar.n)
+        key = (event.index, event.phase)
+        self.show(key, _title(event), event.done, event.total, unit="B", unit_scale=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import EngineError, OutputWriteError
-from ..files import write_error
+from ..locks import no_folder
 from .key import SCHEMA
 from .manifest import Manifest, schema_of
 
@@ -24,7 +24,6 @@ __all__ = [
     "check_plan",
     "check_size",
     "file_sha256",
-    "make_folder",
     "named",
     "read_manifest",
     "size_of",
@@ -153,32 +152,10 @@ def named(folder: Path, pattern: re.Pattern[str]) -> Iterator[tuple[str, re.Matc
     except FileNotFoundError:
         return
     except NotADirectoryError as error:
-        raise _no_folder(folder) from error
+        raise no_folder(folder, "engines") from error
     except OSError as error:
         reason = error.strerror or error
         raise OutputWriteError(f"the folder cannot be read ({reason})", file=folder) from error
     for name in names:
         if match := pattern.fullmatch(name):
             yield name, match
-
-
-def make_folder(folder: Path) -> None:
-    """Make the folder and its parents, where they are missing.
-
-    Raises:
-        OutputWriteError: a file is in the way, or the place may not be written to.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise _no_folder(folder) from error
-    except OSError as error:
-        raise write_error(error, folder) from error
-
-
-def _no_folder(folder: Path) -> OutputWriteError:
-    return OutputWriteError(
-        "is, or lies in, a file; engines need a folder",
-        file=folder,
-        hint="name a folder; it is made if it is missing",
-    )

@@ -22,10 +22,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import filelock
-
-from ..errors import CancelledError, InternalError
+from ..errors import InternalError
 from ..files import PathLike, PendingFile, write_error
+from ..locks import FolderLocks, make_folder
 from ._inventory import Entry, list_entries, verified
 from ._store_files import (
     MANIFEST,
@@ -35,7 +34,6 @@ from ._store_files import (
     UnusableError,
     check_plan,
     file_sha256,
-    make_folder,
     named,
     read_manifest,
     size_of,
@@ -45,7 +43,6 @@ from .manifest import Manifest
 
 __all__ = ["EngineStore", "Entry", "Found", "Miss", "Removed", "file_sha256"]
 
-_POLL_S = 0.1  # how soon a wait for a lock notices that it is free, or that the caller gave up
 _ABANDONED_S = 24 * 3600.0  # no build takes a day; one that does holds its lock
 _PROBE = bytes(4096)  # a block of a file system: an empty file fits on a full disk
 # How often a plan may vanish between reading its manifest and opening it: somebody has replaced the
@@ -109,8 +106,7 @@ class EngineStore:
 
     def __init__(self, folder: PathLike) -> None:
         self.folder = Path(folder)
-        # One for each engine and not for each use: who holds a lock may take it again.
-        self._locks: dict[str, filelock.BaseFileLock] = {}
+        self._locks = FolderLocks(self.folder, "engines")
 
     def timing_cache(self, key: EngineKey) -> Path:
         """File for measurements of kernels, which builds with one TensorRT on one GPU share."""
@@ -123,7 +119,7 @@ class EngineStore:
         Raises:
             OutputWriteError: it is a file, may not be written to, or the disk is full.
         """
-        make_folder(self.folder)
+        make_folder(self.folder, "engines")
         probe = self.folder / f".{secrets.token_hex(8)}.part"
         try:
             try:
@@ -198,7 +194,7 @@ class EngineStore:
         Raises:
             OutputWriteError: the folder cannot be made.
         """
-        make_folder(self.folder)
+        make_folder(self.folder, "engines")
         return self.folder / f".{key.stem}.{secrets.token_hex(4)}.part"
 
     def install(self, key: EngineKey, plan_temp: Path, manifest: Manifest) -> Path:
@@ -288,32 +284,9 @@ class EngineStore:
             CancelledError: `cancel` was set while waiting.
             OutputWriteError: the folder may not be written to.
         """
-        make_folder(self.folder)
-        told = False
-        while not self._try_lock(key.stem):
-            if waiting is not None and not told:
-                waiting()
-            told = True
-            if cancel is None:
-                time.sleep(_POLL_S)
-            elif cancel.wait(_POLL_S):
-                raise CancelledError(f"stopped while another process builds {key.model}")
-        try:
+        doing = f"builds {key.model}"
+        with self._locks.held(key.stem, doing, cancel=cancel, waiting=waiting):
             yield
-        finally:
-            self._lock_of(key.stem).release()
-
-    def _lock_of(self, stem: str) -> filelock.BaseFileLock:
-        return self._locks.setdefault(stem, filelock.FileLock(self.folder / f".{stem}.lock"))
-
-    def _try_lock(self, stem: str) -> bool:
-        try:
-            self._lock_of(stem).acquire(timeout=0)
-        except filelock.Timeout:
-            return False
-        except OSError as error:
-            raise write_error(error, self.folder) from error
-        return True
 
     def entries(self) -> tuple[Entry, ...]:
         """All engines, and what looks like one: by model and precision, the newest first.
@@ -354,7 +327,7 @@ class EngineStore:
         }
         removed: list[Removed] = []
         for stem in sorted(stems):
-            locked = self._try_lock(stem)
+            locked = self._locks.take(stem)
             try:
                 # Looked at under the lock: what looked like an orphan may just get its manifest.
                 doomed = self._doomed(stem, keep)
@@ -364,7 +337,7 @@ class EngineStore:
                 ]
             finally:
                 if locked:
-                    self._lock_of(stem).release()
+                    self._locks.release(stem)
         for name, _ in named(self.folder, PENDING):
             if self._abandoned(name):
                 path = self.folder / name

@@ -7,10 +7,10 @@ import re
 import threading
 from pathlib import Path
 
-from ..errors import CancelledError, ModelError, OutputWriteError
+from ..errors import CancelledError, ModelError
 from ..files import write_error
 
-__all__ = ["hash_beside", "link_or_copy", "make_folder", "parse_crc32"]
+__all__ = ["hash_beside", "link_or_copy", "parse_crc32"]
 
 _CHUNK = 1 << 22  # bytes copied between two looks at whether the caller gave up
 
@@ -39,24 +39,6 @@ def _copy(source: Path, target: Path, cancel: threading.Event | None) -> None:
             os.fsync(writer.fileno())
     except OSError as error:
         raise write_error(error, target.parent) from error
-
-
-def make_folder(folder: Path) -> None:
-    """Make the folder and its parents, where they are missing.
-
-    Raises:
-        OutputWriteError: a file is in the way, or the place may not be written to.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise OutputWriteError(
-            "is, or lies in, a file; models need a folder",
-            file=folder,
-            hint="name a folder; it is made if it is missing",
-        ) from error
-    except OSError as error:
-        raise write_error(error, folder) from error
 
 
 def parse_crc32(text: bytes) -> str | None:

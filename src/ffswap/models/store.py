@@ -17,25 +17,21 @@ import os
 import re
 import secrets
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-import filelock
-
-from ..errors import CancelledError, InternalError, ModelError, OptionError, OutputWriteError
+from ..errors import InternalError, ModelError, OptionError, OutputWriteError
 from ..files import PathLike, check_input, write_error
-from ._store_files import hash_beside, link_or_copy, make_folder
+from ..locks import FolderLocks
+from ._store_files import hash_beside, link_or_copy
 from .onnx_files import ALLOWED, parse_onnx
 from .pins import Consent, Digests, Pin, Record, State, file_digests, now
 from .spec import ModelSpec
 
 __all__ = ["ModelStore"]
-
-_POLL_S = 0.1  # how soon a wait for a lock notices that it is free, or that the caller gave up
 
 
 class ModelStore:
@@ -50,8 +46,7 @@ class ModelStore:
 
     def __init__(self, folder: PathLike) -> None:
         self.folder = Path(folder)
-        # One for each model and not for each use: who holds a lock may take it again.
-        self._locks: dict[str, filelock.BaseFileLock] = {}
+        self._locks = FolderLocks(self.folder, "models")
 
     def place(self, spec: ModelSpec) -> Path:
         """Where the file of a model is, or would be."""
@@ -136,14 +131,14 @@ class ModelStore:
     def _remember_time(self, spec: ModelSpec, pin: Pin, mtime_ns: int) -> None:
         """Spare the next look the reading, unless somebody else is at work or may alone write."""
         with contextlib.suppress(ModelError, OutputWriteError):
-            if not self._try_lock(spec.name):
+            if not self._locks.take(spec.name):
                 return
             try:
                 record = self._record(spec)
                 if record.pin == pin:
                     self._write(replace(record, pin=replace(pin, mtime_ns=mtime_ns)))
             finally:
-                self._lock_of(spec.name).release()
+                self._locks.release(spec.name)
 
     def add(self, spec: ModelSpec, file: PathLike, *, cancel: threading.Event | None = None) -> Pin:
         """Install a file that the user has; it stays where it is.
@@ -330,32 +325,9 @@ class ModelStore:
             CancelledError: `cancel` was set while waiting.
             OutputWriteError: the folder may not be written to.
         """
-        make_folder(self.folder)
-        told = False
-        while not self._try_lock(spec.name):
-            if waiting is not None and not told:
-                waiting()
-            told = True
-            if cancel is None:
-                time.sleep(_POLL_S)
-            elif cancel.wait(_POLL_S):
-                raise CancelledError(f"stopped while another process fetches {spec.name}")
-        try:
+        doing = f"fetches {spec.name}"
+        with self._locks.held(spec.name, doing, cancel=cancel, waiting=waiting):
             yield
-        finally:
-            self._lock_of(spec.name).release()
-
-    def _lock_of(self, name: str) -> filelock.BaseFileLock:
-        return self._locks.setdefault(name, filelock.FileLock(self.folder / f".{name}.lock"))
-
-    def _try_lock(self, name: str) -> bool:
-        try:
-            self._lock_of(name).acquire(timeout=0)
-        except filelock.Timeout:
-            return False
-        except OSError as error:
-            raise write_error(error, self.folder) from error
-        return True
 
     def _json(self, name: str) -> Path:
         if re.fullmatch(r"\w[\w.-]*", name) is None:  # it must not lead out of the folder
