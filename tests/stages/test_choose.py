@@ -127,3 +127,17 @@ def test_a_face_keeps_the_place_that_it_had_when_it_appeared():
     first = [(0, 1, 10.0, True), (0, 2, 90.0, True), (1, 1, 99.0, False), (1, 2, 20.0, False)]
     later = [(0, 1, 99.0, False), (0, 2, 20.0, False), (0, 3, 0.0, True)]
     assert by_place("left-right:1", first, later) == [[(0, 1), (1, 1)], [(0, 1), (0, 3)]]
+
+
+@pytest.mark.parametrize(("rotation", "first"), [(0, 1), (90, 3), (180, 2), (270, 4)])
+def test_left_is_left_as_the_picture_is_shown(rotation, first):
+    given = faces(*((0, track, 40.0) for track in (1, 2, 3, 4)))
+    given.fresh[:] = True
+    for row, (x, y) in enumerate([(0, 50), (100, 50), (50, 0), (50, 100)]):
+        given.box[row] = (x, y, x + 40, y + 40)
+    clip = frames(0, 1)
+    turned = Frames(
+        clip.planes, clip.format, clip.colour, clip.pts, clip.time_base, rotation=rotation
+    )
+    got = given.rows(FaceChooser(FaceChoice.parse("left-right:1"))(turned, given))
+    assert got.track.tolist() == [first]

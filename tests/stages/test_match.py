@@ -96,6 +96,14 @@ def test_a_new_face_with_an_old_number_is_looked_at_afresh():
     assert matcher(frames(1, 1), faces((0, 1), fresh=True)).tolist() == [1]
 
 
+def test_tracks_that_are_gone_are_forgotten():
+    known = Recogniser([ANNA] * 100)
+    matcher = known.matcher(ANNA)
+    for k in range(200):
+        assert matcher(frames(100 * k, 1), faces((0, k), fresh=True)).tolist() == [0]
+    assert len(matcher._known) == 1
+
+
 def test_tiny_faces_are_nobody():
     known = Recogniser([ANNA])
     assert known.matcher(ANNA)(frames(0, 1), faces((0, 1), height=9)).tolist() == [-1]

@@ -7,13 +7,16 @@ import numpy as np
 from ..carriers import F32, I64, Faces, Frames
 from ..options import FaceChoice
 
-__all__ = ["FaceChooser"]
+__all__ = ["FORGET_S", "FaceChooser"]
 
 CLEARLY_LARGER = 1.3
 """A face must be this much higher than the chosen one to be worth a change."""
 
 FOR_S = 1.0
 """... and stay so for this long."""
+
+FORGET_S = 2.0
+"""A track that was not seen for this long does not come back: trackers remember theirs for a second."""
 
 
 class FaceChooser:
@@ -29,29 +32,35 @@ class FaceChooser:
         self._choice = choice
         self._chosen: int | None = None
         self._rival: tuple[int, float] | None = None
-        self._placed: dict[int, bool] = {}
+        self._placed: dict[int, tuple[bool, float]] = {}
 
     def __call__(self, frames: Frames, faces: Faces) -> I64:
         """Indices of the chosen rows, ascending."""
         if self._choice.kind == "all" or not len(faces):
             return np.arange(len(faces))
-        return (
-            self._by_place(faces) if self._choice.kind == "left-right" else self._one(frames, faces)
-        )
+        if self._choice.kind == "left-right":
+            return self._by_place(frames, faces)
+        return self._one(frames, faces)
 
-    def _by_place(self, faces: Faces) -> I64:
+    def _by_place(self, frames: Frames, faces: Faces) -> I64:
         """Rows at the asked places; new faces get theirs among all in their first frame."""
-        middle = (faces.box[:, 0] + faces.box[:, 2]) / 2
+        along = _from_left(faces, frames.rotation)
         keep: list[int] = []
         for i in np.unique(faces.frame):
+            now = frames.seconds(int(i))
             rows = np.flatnonzero(faces.frame == i)
-            order = rows[np.argsort(middle[rows], kind="stable")]
+            order = rows[np.argsort(along[rows], kind="stable")]
             for place, row in enumerate(order.tolist(), start=1):
                 track = int(faces.track[row])
+                chosen = self._placed.get(track, (False, now))[0]
                 if faces.fresh[row] or track not in self._placed:
-                    self._placed[track] = place in self._choice.places
-            keep += [row for row in rows.tolist() if self._placed[int(faces.track[row])]]
-        return np.asarray(keep, np.int64)
+                    chosen = place in self._choice.places
+                self._placed[track] = chosen, now
+                if chosen:
+                    keep.append(row)
+        last = frames.seconds(len(frames) - 1)
+        self._placed = {t: one for t, one in self._placed.items() if last - one[1] < FORGET_S}
+        return np.sort(np.asarray(keep, np.int64))
 
     def _one(self, frames: Frames, faces: Faces) -> I64:
         height = faces.box[:, 3] - faces.box[:, 1]
@@ -78,3 +87,14 @@ class FaceChooser:
             return current
         self._chosen, self._rival = int(track[largest]), None
         return largest
+
+
+def _from_left(faces: Faces, rotation: int) -> F32:
+    """(n,) how far to the right faces are as the picture is shown, from any point.
+
+    Args:
+        faces: in pixels of the picture as stored.
+        rotation: see `Frames`.
+    """
+    x, y = (faces.box[:, 0] + faces.box[:, 2]) / 2, (faces.box[:, 1] + faces.box[:, 3]) / 2
+    return np.asarray({0: x, 90: y, 180: -x, 270: -y}[rotation], np.float32)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..carriers import F32, I64, Faces, Frames
+from .choose import FORGET_S
 
 __all__ = ["Embed", "PeopleMatcher"]
 
@@ -28,11 +29,12 @@ FEWEST_PX = 16.0
 
 @dataclass
 class _Known:
-    """What is known of one track: the sum of its unit embeddings, and the verdict."""
+    """What is known of one track: the sum of its unit embeddings, the verdict, when it was seen."""
 
     total: F32
     looked_s: float
     person: int
+    seen_s: float
 
 
 class PeopleMatcher:
@@ -57,8 +59,14 @@ class PeopleMatcher:
             found = self._embed(frames, faces.frame[due], faces.points[due])
             for row, embedding in zip(due.tolist(), found, strict=True):
                 self._learn(faces, row, embedding, frames.seconds(int(faces.frame[row])))
-        people = (self._known.get(int(track)) for track in faces.track)
-        return np.array([-1 if one is None else one.person for one in people], np.int64)
+        who = np.full(len(faces), -1, np.int64)
+        for row, track in enumerate(faces.track.tolist()):
+            if (known := self._known.get(track)) is not None:
+                who[row] = known.person
+                known.seen_s = frames.seconds(int(faces.frame[row]))
+        last = frames.seconds(len(frames) - 1)
+        self._known = {t: one for t, one in self._known.items() if last - one.seen_s < FORGET_S}
+        return who
 
     def _due(self, frames: Frames, faces: Faces) -> NDArray[np.int64]:
         """Rows that are to be looked at: new faces, and each of the others once in a while."""
@@ -83,7 +91,7 @@ class PeopleMatcher:
         unit = (embedding / np.float32(size)).astype(np.float32)
         known = self._known.get(track)
         if known is None:
-            known = self._known[track] = _Known(np.zeros_like(unit), now, -1)
+            known = self._known[track] = _Known(np.zeros_like(unit), now, -1, now)
         known.total, known.looked_s = known.total + unit, now
         known.person = self._verdict(known)
 
