@@ -148,18 +148,19 @@ class DetectOptions:
     """How faces are found.
 
     Attributes:
-        score: least confidence of the detector, 0 to 1.
-        iou: boxes that overlap more than this are one face, 0 to 1.
+        score: least confidence of the detector, 0 to 1; None: the detector's own.
+        iou: boxes that overlap more than this are one face, 0 to 1; None: the detector's own.
         min_face_px: faces at least this high are looked for, in frame pixels.
     """
 
-    score: float = 0.5
-    iou: float = 0.3
+    score: float | None = None
+    iou: float | None = None
     min_face_px: int = 40
 
     def __post_init__(self) -> None:
-        _require(0 < self.score < 1, "score", self.score, "between 0 and 1")
-        _require(0 < self.iou < 1, "iou", self.iou, "between 0 and 1")
+        for name in ("score", "iou"):
+            value = getattr(self, name)
+            _require(value is None or 0 < value < 1, name, value, "between 0 and 1")
         _require(self.min_face_px >= 12, "min_face_px", self.min_face_px, "12 or more")
 
 

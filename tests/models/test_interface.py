@@ -191,13 +191,10 @@ def fewer_outputs(model: onnx.ModelProto) -> None:
         ("inswapper_128", dtype("output", TensorProto.FLOAT16), "the output output: float16"),
         ("inswapper_128", more_inputs, r"input extra: float32 \(1, 2\) is one too many; wanted: "
          "target, source"),
-        ("hyperswap_1a_256", rename("mask", "weights"), r"no output 'mask', float32 \(batch, 1, 64, "
-         r"64\); the outputs are: output: .*; weights: "),
-        ("hyperswap_1a_256", fewer_outputs, r"2 outputs are wanted; there are 1: output: float32"),
         ("uniface_256", shorter("source"), r"the input source: float32 \(1, 3, 64\) is not"),
         ("scrfd_2.5g", fewer_outputs, "9 outputs are wanted; there are 8: score_8: float32"),
         ("scrfd_2.5g", size("bbox_16", 0, 8), r"output bbox_16: float32 \(8, 4\) is not float32 "
-         r"\(32, 4\), as output 5"),
+         r"\(32, 4\) or \(batch, 32, 4\), as output 5"),
         ("yunet_2023_mar", size("kps_8", 2, 8), r"kps_8: float32 \(1, 64, 8\) is not .*output 10"),
         ("yoloface_8n", size("output", 1, 5), r"\(1, 5, 84\) is not float32 \(batch, 20, 84\)"),
         ("2dfan4", size("landmarks", 1, 98), r"landmarks: float32 \(1, 98, 3\) is not float32 "
@@ -249,9 +246,6 @@ def test_an_output_that_the_file_does_not_describe_fits():
     for value in model.graph.output:
         value.type.tensor_type.ClearField("shape")
     check_interface(model, small("hyperswap_1a_256"))
-    port(model, "mask").name = "x"
-    with pytest.raises(ModelError, match=r"no output 'mask'.*; the outputs are: output; x"):
-        check_interface(model, small("hyperswap_1a_256"))
 
 
 def test_named_outputs_may_come_in_any_order():

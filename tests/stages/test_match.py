@@ -5,6 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 import numpy as np
+import pytest
 
 from ffswap.carriers import Colour, Faces, Frames, PixelFormat
 from ffswap.stages.match import LOOK_EVERY_S, PeopleMatcher
@@ -86,6 +87,40 @@ def test_one_bad_look_changes_nothing_and_many_do():
     assert told[:5] == [0] * 5
     assert told[-1] == 1
     assert told == sorted(told)
+
+
+@pytest.mark.parametrize("before", [5, 60, 600])
+def test_a_track_that_slid_onto_somebody_else_is_told_so_within_seconds(before):
+    known = Recogniser([ANNA])
+    matcher = known.matcher(ANNA, BEN)
+    for k in range(before):
+        assert matcher(frames(k * FPS, 1), faces((0, 1))).tolist() == [0]
+    known.looks, told = [BEN], []
+    for k in range(before, before + 6):
+        told.append(int(matcher(frames(k * FPS, 1), faces((0, 1)))[0]))
+    assert told[0] == 0
+    assert told[-1] == 1
+
+
+def test_a_face_that_was_lost_for_a_moment_is_who_it_was():
+    known = Recogniser([ANNA])
+    matcher = known.matcher(ANNA, BEN)
+    for k in range(5):
+        matcher(frames(k * FPS, 1), faces((0, 1)))
+    known.looks = [EVE]  # nobody: a bad look
+    assert matcher(frames(5 * FPS, 1), faces((0, 1), fresh=True)).tolist() == [0]
+
+
+def test_a_face_at_the_limit_does_not_flicker():
+    limit = (1 - np.cos(1.0)) / 2
+    looks = [np.float32(np.cos(a)) * ANNA + np.float32(np.sin(a)) * BEN for a in (0.9, 1.05)]
+    known = Recogniser(looks)
+    matcher = known.matcher(ANNA, distance=float(limit))
+    told = []
+    for k in range(20):
+        known.looks = [looks[k % 2 if k else 0]]
+        told.append(int(matcher(frames(k * FPS, 1), faces((0, 1)))[0]))
+    assert set(told) == {0}
 
 
 def test_a_new_face_with_an_old_number_is_looked_at_afresh():

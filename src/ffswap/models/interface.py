@@ -110,9 +110,9 @@ def _hand_points(_: ModelSpec) -> list[tuple[_Shape, ...]]:
 
 
 def _scrfd(spec: ModelSpec) -> list[tuple[_Shape, ...]]:
-    return [
-        ((2 * _cells(spec, stride), values),) for values in (1, 4, 10) for stride in _STRIDES
-    ]  # fmt: skip
+    # Published without a batch axis; other exports have one.
+    rows = [(2 * _cells(spec, stride), values) for values in (1, 4, 10) for stride in _STRIDES]
+    return [(row, *_row(*row)) for row in rows]
 
 
 def _yolo_face(spec: ModelSpec) -> list[tuple[_Shape, ...]]:
@@ -140,8 +140,7 @@ def _embedding(_: ModelSpec) -> list[tuple[_Shape, ...]]:
 
 
 def _generator(spec: ModelSpec) -> list[tuple[_Shape, ...]]:
-    mask = [_row(1, *_plane(spec))] if len(spec.outputs) > 1 else []
-    return [_row(3, *_plane(spec)), *mask]
+    return [_row(3, *_plane(spec))]
 
 
 def _xseg(spec: ModelSpec) -> list[tuple[_Shape, ...]]:

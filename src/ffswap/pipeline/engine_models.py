@@ -96,9 +96,12 @@ def _described(one: ModelRecipe, catalog: Catalog) -> ModelRecipe:
 
 
 def _ranges(spec: ModelSpec) -> dict[str, tuple[float, float]]:
-    """Lowest and highest value of inputs that are pictures or unit embeddings."""
+    """Lowest and highest value of inputs that are pictures, or embeddings of norm 1."""
     source = spec.source
-    found = {} if source is None or source.form == "picture" else {source.name: _EMBEDDING}
+    found = {}
+    # What a converter gives without being divided by its norm may have any size.
+    if source is not None and (source.unit_after or (source.unit_before and not source.converter)):
+        found[source.name] = _EMBEDDING
     for image in (spec.image, None if source is None else source.image):
         if image is not None:
             found[image.name] = _picture_range(image)

@@ -53,7 +53,7 @@ class FaceChooser:
             for place, row in enumerate(order.tolist(), start=1):
                 track = int(faces.track[row])
                 chosen = self._placed.get(track, (False, now))[0]
-                if faces.fresh[row] or track not in self._placed:
+                if track not in self._placed:
                     chosen = place in self._choice.places
                 self._placed[track] = chosen, now
                 if chosen:

@@ -27,6 +27,9 @@ NET_FACE_PX = 16
 """A face must be at least this high in the net's input. Measured with seven portraits pasted in a
 photograph at random places, score 0.5: 95 % found at 14 px, 98 % at 16 px, all at 18 px."""
 
+OVERLAP = 0.3
+"""Boxes that overlap more are one face. Source: MediaPipe's face_detection graph."""
+
 LEVEL_STEP = 4
 """Tiles of one size are this many times smaller than the next larger ones, or the frame: with faces of
 at least a twelfth of a view they then overlap by a third, and no height of a face is left out."""
@@ -123,6 +126,8 @@ class Detector:
 
     def __init__(self, session: Session, spec: ModelSpec, options: DetectOptions) -> None:
         self._net, self._options = CropNet(session, spec), options
+        self._score = spec.score if options.score is None else options.score
+        self._iou = OVERLAP if options.iou is None else options.iou
         self._size = self._net.size
         self._centres = boxes.anchors(ANCHOR_GRIDS[self._size])
 
@@ -149,9 +154,7 @@ class Detector:
                 found[i].append(self._decode(regressors, logits, matrix))
         nothing = Detections(*(np.zeros(s, np.float32) for s in ((0, 4), (0, 6, 2), (0,))))
         return [
-            boxes.non_maximum_suppression(Detections.concatenate(f), self._options.iou)
-            if f
-            else nothing
+            boxes.non_maximum_suppression(Detections.concatenate(f), self._iou) if f else nothing
             for f in found
         ]
 
@@ -161,10 +164,8 @@ class Detector:
         )
 
     def _decode(self, regressors: F32, logits: F32, matrix: NDArray[np.float64]) -> Detections:
-        found = boxes.decode_anchored(
-            regressors, logits, self._centres, self._size, self._options.score
-        )
-        found = boxes.non_maximum_suppression(found, self._options.iou)
+        found = boxes.decode_anchored(regressors, logits, self._centres, self._size, self._score)
+        found = boxes.non_maximum_suppression(found, self._iou)
         back = affine.invert(matrix)
         corners = affine.apply(back, found.box.reshape(-1, 2, 2))
         box = np.concatenate([corners.min(1), corners.max(1)], 1)

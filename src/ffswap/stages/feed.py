@@ -52,6 +52,7 @@ class PictureNet:
     def __init__(self, session: Session, spec: ModelSpec) -> None:
         self._session, self._spec = session, spec
         self._outputs = output_names(session, spec)
+        self._most = MAX_BATCH
 
     def __call__(self, pictures: Iterable[F32]) -> list[F32]:
         """The net's outputs, in the order of its spec, one row per picture.
@@ -62,13 +63,16 @@ class PictureNet:
         """
         rows: list[list[F32]] = [[] for _ in self._outputs]
         left = iter(pictures)
-        while batch := list(itertools.islice(left, MAX_BATCH)):
+        while batch := list(itertools.islice(left, self._most)):
             out = run_rows(self._session, net_input(batch, self._spec))
+            if len(batch) > 1 and any(len(out[name]) != len(batch) for name in self._outputs):
+                # Tables without a batch axis: the published ones mix the rows of pictures.
+                self._most = 1
+                left = itertools.chain(batch, left)
+                continue
             for row, name in zip(rows, self._outputs, strict=True):
                 values = out[name]
-                if len(values) != len(batch):  # a net of one row may give a table without a batch
-                    values = values.reshape(len(batch), -1, *values.shape[1:])
-                row.append(values)
+                row.append(values if len(values) == len(batch) else values[np.newaxis])
         return [np.concatenate(row) for row in rows]
 
 

@@ -21,7 +21,11 @@ LOOK_EVERY_S = 0.5
 camera."""
 
 SURE_MARGIN = 0.05
-"""A face that was told to be one person becomes another only if that one is nearer by this much."""
+"""A face that was told to be one person becomes another, or nobody, only by this much."""
+
+MEMORY = 0.8
+"""How much an earlier look counts beside the next one: the mean is that of the last few seconds, so a track
+that slid onto somebody else is told so within two."""
 
 FEWEST_PX = 16.0
 """Faces lower than this say nothing about who they are."""
@@ -40,7 +44,9 @@ class _Known:
 class PeopleMatcher:
     """Says for each face which person it is. Passive, one per clip; frames come in order.
 
-    A verdict rests on the mean of all that was seen of a track, so one bad frame does not change it.
+    A verdict rests on what was seen of a track in the last seconds, so one bad frame does not change
+    it. A track that comes back after a loss is looked at at once; if it is clearly another person now,
+    that counts.
 
     Args:
         embed: of the recogniser.
@@ -76,7 +82,6 @@ class PeopleMatcher:
         for row in range(len(faces)):
             track, now = int(faces.track[row]), frames.seconds(int(faces.frame[row]))
             if faces.fresh[row]:
-                self._known.pop(track, None)
                 looked.pop(track, None)
             if high[row] and now - looked.get(track, -np.inf) >= LOOK_EVERY_S:
                 rows.append(row)
@@ -92,17 +97,16 @@ class PeopleMatcher:
         known = self._known.get(track)
         if known is None:
             known = self._known[track] = _Known(np.zeros_like(unit), now, -1, now)
-        known.total, known.looked_s = known.total + unit, now
-        known.person = self._verdict(known)
+        alone = self._verdict(unit, -1)
+        if faces.fresh[row] and alone >= 0:
+            known.total, known.person = np.zeros_like(unit), alone
+        known.total, known.looked_s = known.total * np.float32(MEMORY) + unit, now
+        known.person = self._verdict(known.total, known.person)
 
-    def _verdict(self, known: _Known) -> int:
-        mean = known.total / np.linalg.norm(known.total)
-        apart = (1 - self._references @ mean) / 2
+    def _verdict(self, total: F32, person: int) -> int:
+        """The nearest person, unless who it was is still near enough; -1 for nobody."""
+        apart = (1 - self._references @ (total / np.linalg.norm(total))) / 2
         best = int(np.argmin(apart))
-        if apart[best] >= self._limit:
-            return -1
-        if known.person >= 0 and apart[known.person] < min(
-            self._limit, float(apart[best]) + SURE_MARGIN
-        ):
-            return known.person
-        return best
+        if person >= 0 and apart[person] < min(self._limit, float(apart[best])) + SURE_MARGIN:
+            return person
+        return best if apart[best] < self._limit else -1

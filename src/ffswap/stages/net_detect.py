@@ -65,6 +65,10 @@ class _Shot:
     back: F64
 
 
+OVERLAP = {1: 0.4, 2: 0.3, 3: 0.2, 4: 0.1}
+"""Boxes that overlap more are one face, by the number of angles. Source: FaceFusion 3.8.1."""
+
+
 class NetDetector:
     """Boxes and five points of the faces in frames, from a net of another family than the embedded.
 
@@ -101,7 +105,9 @@ class NetDetector:
             )
         if spec.family not in _HEADS:
             raise InternalError(f"model {spec.name!r} is of the family {spec.family}")
-        self._net, self._options, self._angles = PictureNet(session, spec), options, tuple(angles)
+        self._net, self._angles = PictureNet(session, spec), tuple(angles)
+        self._score = spec.score if options.score is None else options.score
+        self._iou = OVERLAP[len(angles)] if options.iou is None else options.iou
         self._size = spec.picture.size
         self._decode = _HEADS[spec.family]
 
@@ -126,7 +132,7 @@ class NetDetector:
             for shot, *answers in zip(shots, *tensors, strict=True):
                 found[shot.frame].append(self._placed(answers, shot))
         nothing = Detections(*(np.zeros(s, np.float32) for s in ((0, 4), (0, 5, 2), (0,))))
-        suppressed = partial(boxes.non_maximum_suppression, iou=self._options.iou)
+        suppressed = partial(boxes.non_maximum_suppression, iou=self._iou)
         return [suppressed(Detections.concatenate(f)) if f else nothing for f in found]
 
     def _shot(self, frame: int, view: View, rotation: int) -> _Shot:
@@ -155,8 +161,8 @@ class NetDetector:
             yield picture
 
     def _placed(self, answers: Sequence[F32], shot: _Shot) -> Detections:
-        found = self._decode(answers, self._size, self._options.score)
-        found = boxes.non_maximum_suppression(found, self._options.iou)
+        found = self._decode(answers, self._size, self._score)
+        found = boxes.non_maximum_suppression(found, self._iou)
         corners = affine.apply(shot.back, found.box.reshape(-1, 2, 2))
         box = np.concatenate([corners.min(1), corners.max(1)], 1)
         return Detections(box, affine.apply(shot.back, found.points), found.score)
