@@ -94,6 +94,9 @@ app.command("doctor", short_help="show what this machine has and what a swap wou
 
 def main() -> None:
     """Run the program with the arguments of this process, and end it."""
+    # A stream that the caller has closed is None: what would go there goes nowhere.
+    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         # A name that the terminal's encoding cannot write is shown with escapes.
         with contextlib.suppress(AttributeError):

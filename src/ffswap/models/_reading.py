@@ -25,6 +25,8 @@ _KINDS_HINT = "docs/models.md says what a model of each kind needs"
 
 # Of the crop's side: points of a template may lie outside of the crop, but not far.
 _FAR = 2.0
+# ... and nearer together than this they are one, in the same unit.
+_NEAR = 0.01
 _Pair = tuple[float, float]
 _Points = tuple[_Pair, _Pair, _Pair, _Pair, _Pair]
 
@@ -44,8 +46,8 @@ def _digits(count: int) -> tuple[Callable[[Any], bool], str]:
 # What a value must be besides being of its type, by key: the same in all tables.
 _LIMITS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "file": (
-        lambda value: NAME.fullmatch(value) is not None,
-        "the name of a file, without folders",
+        lambda value: NAME.fullmatch(value) is not None and value.lower().endswith(".onnx"),
+        "the name of an .onnx file, without folders",
     ),
     "sha256": _digits(64),
     "crc32": _digits(8),
@@ -106,6 +108,14 @@ def read(kind: type[Any], table: Any, place: str, **given: Any) -> Any:
         raise ModelError(f"[{place}] {what}", hint=_KINDS_HINT) from error
 
 
+def _is_face(points: F32) -> bool:
+    """Whether five points (5, 2) lie as in an upright face, so that another can be laid over it."""
+    left_eye, right_eye, _, left_mouth, right_mouth = points
+    wide = right_eye[0] - left_eye[0] > _NEAR and right_mouth[0] - left_mouth[0] > _NEAR
+    high = left_mouth[1] + right_mouth[1] - left_eye[1] - right_eye[1] > 2 * _NEAR
+    return bool(wide and high)
+
+
 def read_points(value: Any, place: str) -> F32:
     """The five points of a template.
 
@@ -121,13 +131,14 @@ def read_points(value: Any, place: str) -> F32:
     """
     try:
         points = np.array(_converted(_Points, value), np.float32)
-        good = bool((np.abs(points) <= _FAR).all())
+        good = bool((np.abs(points) <= _FAR).all()) and _is_face(points)
     except _WrongTypeError:
         good = False
     if not good:
         raise ModelError(
             f"{place} is {value!r}; allowed: five points [x, y] in units of the crop's side, "
-            f"{-_FAR} to {_FAR}"
+            f"{-_FAR} to {_FAR}: left eye, right eye, nose, left and right corner of the mouth, each "
+            "left one left of its right one, and the mouth below the eyes"
         )
     points.flags.writeable = False
     return points

@@ -39,6 +39,9 @@ __all__ = [
     "template",
 ]
 
+RESERVED = ("auto", "mesh", "none")
+"""Words that stand for models on the command line and are no names of any."""
+
 
 @dataclass(frozen=True)
 class CanonicalMesh:
@@ -170,6 +173,7 @@ def parse_catalog(text: str, base: Catalog | None = None) -> Catalog:
     models = {**known.models}
     for name, table in _tables(tables, "models", known.models).items():
         models[name] = _model(name, table, urls, own=base is not None)
+    _check_files(models)
     found = Catalog(models=models, templates=templates, urls=urls)
     for spec in models.values():
         _check_references(spec, found)
@@ -191,12 +195,28 @@ def _tables(tables: Mapping[str, Any], key: str, known: Collection[str]) -> Mapp
     for name in found:
         if NAME.fullmatch(name) is None:
             raise ModelError(f"[{key}] has a name {name!r}; allowed: letters, digits, _ - .")
+        if name in RESERVED:
+            raise ModelError(
+                f"[{key}] has a name {name!r}; these mean something else: {', '.join(RESERVED)}"
+            )
         if name in known:
             raise ModelError(
                 f"[{key}.{name}] is in the catalogue of ffswap already; allowed: new names",
                 hint="give it another name",
             )
     return found
+
+
+def _check_files(models: Mapping[str, ModelSpec]) -> None:
+    """See that no two models share a file: removing one would take the other's away."""
+    owner: dict[str, str] = {}
+    for name, spec in models.items():
+        other = owner.setdefault(spec.file.lower(), name)
+        if other != name:
+            raise ModelError(
+                f"[models.{name}] file is {spec.file!r}, which is that of {other}; allowed: a name "
+                "of its own"
+            )
 
 
 def _model(name: str, table: Any, urls: tuple[str, ...], *, own: bool) -> ModelSpec:

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 from urllib.request import url2pathname
 
 from ..errors import DownloadError, FfswapError, InputMissingError, ModelError, OptionError
@@ -40,16 +40,23 @@ class Pulled:
 
 def is_address(text: str) -> bool:
     """Whether a source is fetched over a network."""
-    return "://" in text and urlsplit(text).scheme.lower() != "file"
+    return "://" in text and _split(text).scheme.lower() != "file"
 
 
 def is_one_file(text: str) -> bool:
     """Whether a source is the file of one model, and not a place where there may be more."""
     if "://" not in text:
         return not Path(text).expanduser().is_dir()
-    if "{file}" in text or not urlsplit(text).path.lower().endswith(_ONNX):
+    if "{file}" in text or not _split(text).path.lower().endswith(_ONNX):
         return False
-    return is_address(text) or not Path(url2pathname(urlsplit(text).path)).is_dir()
+    return is_address(text) or not Path(url2pathname(_split(text).path)).is_dir()
+
+
+def _split(text: str) -> SplitResult:
+    try:
+        return urlsplit(text)
+    except ValueError as error:
+        raise OptionError(f"{text!r} is not an address ({error})") from error
 
 
 def locate(spec: ModelSpec, text: str) -> Source:
@@ -69,10 +76,7 @@ def locate(spec: ModelSpec, text: str) -> Source:
     if "://" not in text:
         return _in_folder(spec, Path(text).expanduser())
     text = text.replace("{release}", spec.release).replace("{file}", spec.file)
-    try:
-        parts = urlsplit(text)
-    except ValueError as error:
-        raise OptionError(f"{text!r} is not an address ({error})") from error
+    parts = _split(text)
     scheme = parts.scheme.lower()
     if scheme == "file":
         return _in_folder(spec, Path(url2pathname(parts.path)))

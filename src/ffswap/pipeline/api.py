@@ -122,6 +122,11 @@ def _check_output(inputs: Mapping[str, Path], output: Path, overwrite: bool) -> 
     if not os.path.lexists(output) or os.path.isdir(output):
         return
     for name, path in inputs.items():
+        if path.is_dir() and output.resolve().parent == path.resolve():
+            raise OutputError(
+                f"the output lies in the folder of the {name}, and is one of its files",
+                file=output, hint="name another file",
+            )  # fmt: skip
         if os.path.exists(output) and os.path.samefile(output, path):
             raise OutputError(
                 f"the output is the {name} itself", file=output, hint="name another file"
@@ -185,7 +190,7 @@ class _Job:
             notes = [*warnings, *summary.warnings, *writer.warnings]
         counts = swap.counts
         if counts.frames_without_face == counts.frames:
-            notes.append("no face was found in the target; it is unchanged")
+            notes.append(_nothing_swapped(swap.tracks, options))
         return SwapReport(
             output=str(self._output),
             frames=writer.frames_written,
@@ -221,7 +226,7 @@ class _Job:
         counts = swap.counts
         found = [*warnings, *target.warnings]
         if not counts.faces:
-            found.append("no face was found in the target; it is unchanged")
+            found.append(_nothing_swapped(swap.tracks, options))
         return SwapReport(
             output=str(self._output),
             frames=1,
@@ -240,6 +245,17 @@ class _Job:
             pixel_format="rgb24" if result.alpha is None else "rgba",
             warnings=tuple(dict.fromkeys(found)),
         )
+
+
+def _nothing_swapped(tracks: int, options: SwapOptions) -> str:
+    """Why the target is unchanged."""
+    if not tracks:
+        return "no face was found in the target; it is unchanged"
+    faces = "one face was" if tracks == 1 else f"{tracks} faces were"
+    wanted = f"--faces {options.faces}"
+    if options.people or options.reference is not None:
+        wanted = f"the people asked for, at a distance below {options.reference_distance:g}"
+    return f"{faces} found in the target, none of them is {wanted}; it is unchanged"
 
 
 def _swap_picture(swap: FaceSwap, target: Picture) -> Picture:

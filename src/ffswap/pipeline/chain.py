@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,6 +83,7 @@ class Chain:
         restorers: work over painted faces.
         options: of the run.
         model: name of the swapper, and why this one.
+        names: of further models, by kind.
     """
 
     def __init__(
@@ -94,11 +95,12 @@ class Chain:
         restorers: Sequence[Restorer],
         options: SwapOptions,
         model: tuple[str, str],
+        names: Mapping[str, str],
     ) -> None:
         self.finder, self._painter, self._hands = finder, painter, hands
         self._recogniser, self._restorers, self._options = recogniser, restorers, options
         self.model, self.model_reason = model
-        self.models = {**finder.names, **painter.names, "swapper": self.model}
+        self.models = {**finder.names, **painter.names, **names, "swapper": self.model}
 
     def cast(self, source: Path | None) -> tuple[Cast, tuple[str, ...]]:
         """Read all photos: of the faces to put in, and of the people who are named.
@@ -124,7 +126,8 @@ class Chain:
                 "a reference was given, and no source to put on that person",
                 hint="name SOURCE, or say --map SOURCE=REFERENCE",
             )
-        notes: list[str] = []
+        _check_people([path for _, path in pairs])
+        notes = _unused(options)
         sources = [self._source(photo, notes) for photo, _ in pairs]
         others = None
         if source is not None and options.reference is None:
@@ -210,13 +213,53 @@ class Chain:
         )
 
 
+def _check_people(references: Sequence[Path]) -> None:
+    """Refuse two faces for one person.
+
+    Raises:
+        OptionError: a reference is named twice.
+    """
+    twice = [one for k, one in enumerate(references) if one in references[:k]]
+    if twice:
+        raise OptionError(
+            f"two faces go on the person of {twice[0]}; allowed: one for each reference",
+            hint="name each reference once; several photos of one face go into a folder",
+        )
+
+
+def _unused(options: SwapOptions) -> list[str]:
+    """What was asked for and changes nothing, in words."""
+    default, notes = SwapOptions(), []
+    if options.reference_distance != default.reference_distance and not (
+        options.people or options.reference is not None
+    ):
+        notes.append("--reference-distance changes nothing without --reference or --map")
+    if options.models.restore_blend != default.models.restore_blend and (
+        options.models.restorer is None
+    ):
+        notes.append("--blend changes nothing without --restore")
+    return notes
+
+
 def _check_together(options: SwapOptions, model: str, finder: FaceFinder) -> None:
     """Refuse models and masks that do not go together, before photos are read.
 
     Raises:
         OptionError: they do not.
     """
-    landmarker = options.models.landmarker
+    landmarker, default = options.models.landmarker, SwapOptions().models
+    if finder.embedded_detector and options.models.detector_angles != default.detector_angles:
+        raise OptionError(
+            "--detector-angles is for detectors of your own; the embedded one finds turned faces",
+            hint="leave it out, or choose another --detector",
+        )
+    if model == EMBEDDED_SWAPPER:
+        for option, name in (("--mask", "masks"), ("--pixel-boost", "pixel_boost")):
+            if getattr(options.models, name) != getattr(default, name):
+                raise OptionError(
+                    f"{option} is for swappers of your own; this run uses the embedded one",
+                    hint=f"leave {option} out, or choose another --model",
+                )
     if model == EMBEDDED_SWAPPER and finder.mesh is None:
         raise OptionError(
             f"the embedded swapper needs the face mesh; landmarker is {landmarker!r}",
@@ -262,9 +305,12 @@ def open_chain(
             net = nets.find(model[0], "swapper")
             model = (net.spec.name, model[1])
             painter = open_painter(nets, net, options.models, recogniser)
-        restorers = []
+        restorers, names = [], {}
+        if recogniser is not None:
+            names["recogniser"] = recogniser.name
         if options.models.restorer is not None:
             restorers.append(open_restorer(nets, options.models))
+            names["restorer"] = restorers[0].name
         hands = None
         if options.mesh.keep_occluders:
 
@@ -273,5 +319,5 @@ def open_chain(
                 return stack.enter_context(OrtCpuSession(embedded_bytes(spec), name=name)), spec
 
             hands = (*load(PALM_DETECTOR), *load(HAND_LANDMARKER))
-        chain = Chain(finder, painter, hands, recogniser, restorers, options, model)
+        chain = Chain(finder, painter, hands, recogniser, restorers, options, model, names)
         yield chain

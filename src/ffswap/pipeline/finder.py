@@ -48,6 +48,11 @@ class FaceFinder:
     names: dict[str, str]
 
     @property
+    def embedded_detector(self) -> bool:
+        """Whether the detector is the one that comes with ffswap."""
+        return self.names["detector"] == EMBEDDED_DETECTOR
+
+    @property
     def has_68_points(self) -> bool:
         """Whether faces come with the 68 points."""
         return self.landmarker is not None or self.points_to_68 is not None
@@ -97,7 +102,7 @@ def open_finder(nets: Nets, options: SwapOptions) -> FaceFinder:
             points = PointsTo68(session, found, nets.catalog.template(found.template or ""))
         else:
             landmarker = Landmarker(session, found)
-            points = _guesser(nets)
+            points = _guesser(nets, names)
     if mesh is None and spec.family == "blazeface":
         raise OptionError(
             f"the detector {spec.name} does not find the corners of the mouth, which everything but "
@@ -111,10 +116,11 @@ def open_finder(nets: Nets, options: SwapOptions) -> FaceFinder:
     )  # fmt: skip
 
 
-def _guesser(nets: Nets) -> PointsTo68 | None:
+def _guesser(nets: Nets, names: dict[str, str]) -> PointsTo68 | None:
     """68 points of five, for faces in which the landmarker is not sure; if it is installed."""
     for spec in nets.installed("landmarker"):
         if spec.family == "fan_points":
             net = nets.find(spec.name, "landmarker")
+            names["landmarker of unsure faces"] = spec.name
             return PointsTo68(nets.open(net), spec, nets.catalog.template(spec.template or ""))
     return None

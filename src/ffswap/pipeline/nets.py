@@ -69,10 +69,15 @@ class Nets:
         """The error for a model that is known and cannot be used."""
         state = None if self._store is None else self._store.status(spec)
         if state is not None and state.reason is not None:
+            first = "" if state.status == "unpinned" else f"ffswap models remove {spec.name}, then "
             return ModelError(
                 f"the file of {spec.name} cannot be used: {state.reason}",
-                hint=f"ffswap models remove {spec.name}, then ffswap models pull {spec.name}, or "
-                f"ffswap models add {spec.name} FILE",
+                hint=f"{first}ffswap models add {spec.name} FILE, or pull it again",
+            )
+        if state is not None and state.status == "installed":
+            return ModelError(
+                f"the licence of {spec.name} ({spec.licence}, {spec.terms}) was not accepted",
+                hint=f"ffswap models pull {spec.name} --accept-licence",
             )
         return ModelError(
             f"the {spec.kind} {spec.name} is not installed",

@@ -15,8 +15,7 @@ from ..geometry.crop_masks import AREAS
 from ..geometry.face_mesh import FaceMesh
 from ..media import Picture, picture_frames
 from ..models import ModelSpec, canonical_mesh
-from ..models.spec import Kind
-from ..options import ModelOptions, SwapOptions
+from ..options import MaskKind, ModelOptions, SwapOptions
 from ..stages.face_swap import FacePainter
 from ..stages.feed import SharedNet
 from ..stages.identify import Recogniser, mean_embedding, source_picture, source_vector
@@ -225,7 +224,20 @@ def open_restorer(nets: Nets, options: ModelOptions) -> Restorer:
     """
     net = nets.find(options.restorer or "", "restorer")
     template = _template(nets, net.spec)
-    return Restorer(nets.open(net), net.spec, template, options.restore_blend)
+    kinds: list[MaskKind] = ["box"]
+    occluders = []
+    if "occlusion" in options.masks:
+        kinds.append("occlusion")
+        occluders.append(_occluder(nets, options)[0])
+    masks = FaceMasks(kinds, blur=options.mask_blur, occluders=occluders)
+    return Restorer(nets.open(net), net.spec, template, options.restore_blend, masks)
+
+
+def _occluder(nets: Nets, options: ModelOptions) -> tuple[SharedNet, str]:
+    """The occluder and its name."""
+    asked = options.occluder
+    net = nets.first("occluder", "--mask occlusion") if asked == "auto" else nets.find(asked, "occluder")  # fmt: skip
+    return SharedNet(nets.open(net), net.spec), net.spec.name
 
 
 def _template(nets: Nets, spec: ModelSpec) -> F32:
@@ -250,16 +262,14 @@ def _boost(spec: ModelSpec, side: int | None) -> int:
 def _open_masks(nets: Nets, options: ModelOptions) -> tuple[FaceMasks, dict[str, str]]:
     names: dict[str, str] = {}
 
-    def load(asked: str, kind: Kind, mask: str) -> SharedNet:
-        net = nets.first(kind, f"--mask {mask}") if asked == "auto" else nets.find(asked, kind)
-        names[kind] = net.spec.name
-        return SharedNet(nets.open(net), net.spec)
-
     occluders, parser, regions = [], None, options.regions
     if "occlusion" in options.masks:
-        occluders.append(load(options.occluder, "occluder", "occlusion"))
+        occluder, names["occluder"] = _occluder(nets, options)
+        occluders.append(occluder)
     if "region" in options.masks:
-        parser = load(options.parser, "parser", "region")
+        asked = options.parser
+        net = nets.first("parser", "--mask region") if asked == "auto" else nets.find(asked, "parser")  # fmt: skip
+        parser, names["parser"] = SharedNet(nets.open(net), net.spec), net.spec.name
         regions = regions or tuple(one for one in FACE_REGIONS if one in parser.spec.classes)
         if unknown := set(regions) - set(parser.spec.classes):
             raise OptionError(

@@ -42,6 +42,8 @@ class Restorer(CropPainter):
         if not 0 <= blend <= 1:
             raise InternalError(f"blend {blend}")
         super().__init__(SharedNet(session, spec), template, masks or FaceMasks())
+        self.name = spec.name
+        """Of the model."""
         self._blend = np.float32(blend)
 
     def plan(
