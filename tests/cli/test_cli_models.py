@@ -303,6 +303,12 @@ class TestOffline:
         assert models("pull", "finder", "--offline").exit_code == 0
         assert server.asked == []
 
+    @pytest.mark.parametrize("offline", [[], ["--offline"]])
+    def test_what_is_no_address_is_a_usage_error(self, models, offline):
+        failed(
+            models("pull", "finder", "-q", "--from", "http://[bad", *offline), 2, "not an address"
+        )
+
     def test_an_address_is_no_local_source(self, models, server):
         ended = models("pull", "finder", "-q", "--offline", "--from", server.url("/"))
         failed(ended, 5, "offline", server.url("/"))

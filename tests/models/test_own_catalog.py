@@ -121,6 +121,9 @@ def test_a_source_may_be_a_picture(tmp_path: Path):
         ("[templates]", "[mesh]", "the catalogue has a key 'mesh'; allowed: urls, models, templates"),
         ("[models.my_swapper.result]", "[[models.my_swapper.result]]", "result. is .*allowed: a table"),
         ("[models.my_swapper]", "[models]\nx = 1\n[models.my_swapper]", "models.x. is 1; allowed"),
+        ('"mine.onnx"', '"catalog.toml"', "file is 'catalog.toml'; allowed: the name of an .onnx"),
+        ('"mine.onnx"', '"INSWAPPER_128.onnx"', "which is that of inswapper_128"),
+        ("[models.my_swapper]", "[models.mesh]", "a name 'mesh'; these mean something else: auto"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_said_with_file_table_and_key(
@@ -149,3 +152,16 @@ def test_what_is_no_readable_file_is_refused(tmp_path: Path):
     (tmp_path / "latin.toml").write_bytes(b"# \xe4\n")
     with pytest.raises(ModelError, match="not text in UTF-8"):
         load_catalog(tmp_path / "latin.toml")
+
+
+@pytest.mark.parametrize(
+    "points",
+    [
+        [[0.5, 0.5]] * 5,
+        [[0.7, 0.4], [0.3, 0.4], [0.5, 0.6], [0.6, 0.7], [0.4, 0.7]],
+        [[0.3, 0.5], [0.7, 0.5], [0.5, 0.5], [0.4, 0.5], [0.6, 0.5]],
+    ],
+)
+def test_points_that_are_no_upright_face_are_refused(tmp_path: Path, points: list[list[float]]):
+    with pytest.raises(ModelError, match=r"odd is .*allowed: five points"):
+        load(tmp_path, f"[templates]\nodd = {points}\n")

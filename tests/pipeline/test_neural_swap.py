@@ -326,6 +326,37 @@ class TestBadInput:
         assert ended.code == 2
         assert "--landmarker 2dfan4" in ended.err
 
+    @pytest.mark.parametrize(
+        ("options", "words"),
+        [
+            (("--mask", "region"), "--mask is for swappers of your own"),
+            (("--pixel-boost", "512"), "--pixel-boost is for swappers of your own"),
+            (("--detector-angles", "0,90"), "--detector-angles is for detectors of your own"),
+        ],
+    )
+    def test_what_the_embedded_nets_do_not_do_is_refused(self, cli, tmp_path, options, words):
+        ended = self.run(cli, tmp_path, tmp_path / "none", *options)
+        assert ended.code == 2
+        assert words in ended.err
+
+    def test_one_person_gets_one_face(self, cli, tmp_path):
+        models = install(tmp_path, finds(FACE))
+        who = portrait(tmp_path / "who.png", BEN)
+        pairs = [f"{portrait(tmp_path / f'{k}.png', CARL)}={who}" for k in range(2)]
+        ended = self.run(cli, tmp_path, models, "--map", pairs[0], "--map", pairs[1])
+        assert ended.code == 2
+        assert "two faces go on the person of" in ended.err
+
+    def test_a_photo_of_a_folder_is_not_overwritten(self, cli, tmp_path):
+        folder = tmp_path / "anna"
+        folder.mkdir()
+        photo = portrait(folder / "a.png", ANNA)
+        before = photo.read_bytes()
+        ended = cli("swap", folder, portrait(tmp_path / "b.png", BEN), photo, "-y")
+        assert ended.code == 4
+        assert "lies in the folder of the source" in ended.err
+        assert photo.read_bytes() == before
+
     def test_a_mask_needs_its_model(self, cli, tmp_path):
         models = install(tmp_path, {**finds(FACE), **needed("ghost_1_256", known.identity_swapper)})
         ended = self.run(cli, tmp_path, models, "--model", "ghost_1_256", "--mask", "occlusion")
@@ -343,6 +374,66 @@ class TestBadInput:
         ended = self.run(cli, tmp_path, models, "--pixel-boost", "384")
         assert ended.code == 2
         assert "multiples of 256" in ended.err
+
+
+def test_nobody_who_was_asked_for_is_another_thing_than_no_face(cli, tmp_path, two_people):
+    clip, models = two_people
+    source = portrait(tmp_path / "carl.png", CARL)
+    for options, words in (
+        (("--reference", portrait(tmp_path / "dora.png", DORA), "--reference-distance", "0.05"),
+         "2 faces were found in the target, none of them is the people asked for"),
+        (("--faces", "left-right:3"), "none of them is --faces left-right:3"),
+    ):  # fmt: skip
+        out = tmp_path / f"{len(options)}.mkv"
+        ended = cli("swap", source, clip, out, *OPTIONS, "--models-dir", models, *options)
+        assert ended.code == 0
+        assert words in ended.err
+
+
+def test_what_changes_nothing_is_said(cli, tmp_path, two_people):
+    clip, models = two_people
+    source = portrait(tmp_path / "carl.png", CARL)
+    ended = cli(
+        "swap", source, clip, tmp_path / "out.mkv", *OPTIONS, "--models-dir", models, "--blend",
+        "0.5", "--reference-distance", "0.2",
+    )  # fmt: skip
+    assert ended.code == 0
+    assert "--blend changes nothing without --restore" in ended.err
+    assert "--reference-distance changes nothing without --reference or --map" in ended.err
+
+
+def test_a_restorer_leaves_what_covers_a_face(cli, tmp_path):
+    green = np.zeros((240, 320, 3), np.uint8)
+    green[:] = (20, 220, 20)
+
+    class Covered(WaveClip):
+        def picture(self, _):
+            import av
+
+            return av.VideoFrame.from_ndarray(green, "rgb24").reformat(format="yuv444p")
+
+    clip = Covered(tmp_path / "in.mkv", pix_fmt="yuv444p", frames=1)
+    clip.make()
+    spec = get("hyperswap_1a_256")
+    models = install(
+        tmp_path,
+        {
+            **finds(FACE), spec.name: known.painter(spec, 1),
+            "xseg_1": known.occluder(get("xseg_1"), 1),
+            "gfpgan_1.4": known.restorer(get("gfpgan_1.4"), 1),
+        },
+    )  # fmt: skip
+    source = portrait(tmp_path / "carl.png", CARL)
+    out = tmp_path / "out.mkv"
+    ended = cli(
+        "swap", source, clip.path, out, *OPTIONS, "--models-dir", models, "--encoder", "ffv1",
+        "--mask", "box,occlusion", "--restore", "gfpgan_1.4", "--json",
+    )  # fmt: skip
+    assert ended.code == 0, ended.err
+    assert json.loads(ended.out)["models"]["restorer"] == "gfpgan_1.4"
+    (got,), (before,) = decoded(out), decoded(clip.path)
+    for one, two in zip(got, before, strict=True):
+        np.testing.assert_array_equal(one, two)
 
 
 def test_masks_limit_what_is_painted(cli, tmp_path, two_people):

@@ -82,3 +82,20 @@ def test_what_is_the_same_for_all_rows_goes_with_each():
     feeds = {"input": np.arange(3, dtype=np.float32)[:, None], "weight": np.array([0.5])}
     got = run_rows(Weighted(lambda _: (), rows=1), feeds)
     assert got["sum"].tolist() == [[0.5], [1.5], [2.5]]
+
+
+def test_tables_that_mix_the_rows_of_pictures_are_read_one_by_one():
+    class Mixing(FakeNet):
+        """As the published export flattens: cells first, then pictures."""
+
+        def run(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+            self.batches.append(len(feeds["input"]))
+            cells = np.arange(4, dtype=np.float32)[:, None]
+            return {"table": (feeds["input"][:, 0, 0, 0] + 10 * cells).reshape(-1, 1)}
+
+    net = Mixing(lambda _: ())
+    (tables,) = PictureNet(net, replace(SPEC, outputs=("table",)))(picture(k) for k in range(3))
+    assert tables.shape == (3, 4, 1)
+    for k in range(3):
+        np.testing.assert_allclose(tables[k, :, 0], k + 10 * np.arange(4), atol=1e-3)
+    assert net.batches == [3, 1, 1, 1]
