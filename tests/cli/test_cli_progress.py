@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from ffswap.cli import progress
+from ffswap.cli import bars, progress
 
 
 def test_plain_lines_come_every_tenth_and_at_the_end(swap, library, event):
@@ -78,7 +78,7 @@ class _Terminal:
     ("seconds", "shown"), [(0, "0:00"), (42.4, "0:42"), (723, "12:03"), (3723, "1:02:03")]
 )
 def test_clock(seconds, shown):
-    assert progress.clock(seconds) == shown
+    assert bars.clock(seconds) == shown
 
 
 def test_bars_are_loaded_only_when_they_are_used():

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar, get_args
 
-from .progress import check_mode
+from ..errors import OptionError
 
-__all__ = ["Display", "RichBar", "TqdmBar", "shown_as"]
+__all__ = ["MODES", "Display", "RichBar", "TqdmBar", "choose_display", "clock"]
+
+Mode = Literal["auto", "rich", "tqdm", "none"]
+MODES: tuple[str, ...] = get_args(Mode)
 
 E = TypeVar("E")
 
@@ -24,16 +28,33 @@ class Display(AbstractContextManager["Display[E]"], Generic[E]):
         pass
 
 
-def shown_as(mode: str) -> str:
-    """``none``, ``tqdm``, ``rich`` or ``plain``; auto is rich on a terminal and plain lines elsewhere.
+def choose_display(
+    mode: str,
+    *,
+    plain: Callable[[], Display[E]],
+    rich: Callable[[], Display[E]],
+    tqdm: Callable[[], Display[E]],
+) -> Display[E]:
+    """The display of that name; auto is rich on a terminal and plain lines elsewhere.
 
     Raises:
-        OptionError: there is no mode of that name.
+        OptionError: there is none of that name.
     """
-    check_mode(mode)
-    if mode in ("none", "tqdm", "rich"):
-        return mode
-    return "rich" if sys.stderr.isatty() and os.environ.get("TERM") != "dumb" else "plain"
+    if mode not in MODES:
+        raise OptionError(f"--progress is {mode!r}; allowed: {', '.join(MODES)}")
+    if mode == "none":
+        return Display()
+    if mode == "tqdm":
+        return tqdm()
+    terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+    return rich() if mode == "rich" or terminal else plain()
+
+
+def clock(seconds: float) -> str:
+    """``0:42``, ``12:03`` or ``1:02:03``."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 class RichBar(Display[E]):
@@ -41,15 +62,17 @@ class RichBar(Display[E]):
 
     Args:
         columns: of rich.
+        fields: that they show besides its own, as they are at first.
     """
 
-    def __init__(self, *columns: Any) -> None:
+    def __init__(self, *columns: Any, **fields: Any) -> None:
         from rich.console import Console
         from rich.progress import Progress
 
+        # A bar that was asked for by name is drawn even where stderr is no terminal.
         console = Console(stderr=True, force_terminal=True)
         self._progress = Progress(*columns, console=console, transient=True)
-        self._task = self._progress.add_task("", total=None)
+        self._task = self._progress.add_task("", total=None, **fields)
 
     def __enter__(self) -> Display[E]:
         self._progress.start()

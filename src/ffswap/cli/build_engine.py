@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import CancelledError, OptionError
+from ..errors import OptionError
 from ..options import BuildOptions, Precision
+from .bars import MODES, clock
 from .build_progress import BuildDisplay, make_build_display
-from .errors import ExitCode, StoppedError
+from .errors import ExitCode
 from .folders import engine_folder, models_folder, own_catalogue
 from .messages import note, printable, result, result_json
 from .models import ModelsDir
-from .progress import MODES, clock
 from .signals import StopSignals
 
 if TYPE_CHECKING:
@@ -167,12 +167,13 @@ def _run(
     display: BuildDisplay,
     signals: StopSignals,
 ) -> BuildReport:
-    try:
+    what = "engines that were finished stay, nothing half-written does"
+    with signals.told(what, hint="to go on, give the same command"):
         # Imported when it is run: it loads onnx, which --help does not need.
         from ..pipeline import engines
 
         with display:
-            return engines.build_engines(
+            report: BuildReport = engines.build_engines(
                 models,
                 options,
                 folder=folder,
@@ -183,12 +184,7 @@ def _run(
                 progress=display,
                 cancel=signals.cancel,
             )
-    except (CancelledError, KeyboardInterrupt) as error:
-        raise StoppedError(
-            f"stopped ({signals.name}); engines that were finished stay, nothing half-written does",
-            exit_code=signals.exit_code,
-            hint="to go on, give the same command",
-        ) from error
+    return report
 
 
 def _tell(report: BuildReport) -> None:

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
-from .bars import Display, RichBar, TqdmBar, shown_as
+from .bars import Display, RichBar, TqdmBar, choose_display, clock
 from .messages import note
-from .progress import clock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ..pipeline.engines import EngineProgress
 
 __all__ = ["BuildDisplay", "make_build_display"]
@@ -30,13 +27,7 @@ def make_build_display(mode: str) -> BuildDisplay:
     Raises:
         OptionError: there is none of that name.
     """
-    kinds: dict[str, Callable[[], BuildDisplay]] = {
-        "none": Display,
-        "tqdm": _Tqdm,
-        "rich": _Rich,
-        "plain": _Plain,
-    }
-    return kinds[shown_as(mode)]()
+    return choose_display(mode, plain=_Plain, rich=_Rich, tqdm=_Tqdm)
 
 
 def _title(event: EngineProgress) -> str:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import CancelledError
-from .errors import ExitCode, StoppedError
+from .bars import MODES
+from .errors import ExitCode
 from .folders import (
     MODELS_DIR_VARIABLE,
     OFFLINE_VARIABLE,
@@ -17,7 +17,6 @@ from .folders import (
     own_catalogue,
 )
 from .messages import note, printable, result, result_json
-from .progress import MODES
 from .pull_progress import make_pull_display
 from .signals import StopSignals
 
@@ -137,26 +136,23 @@ def pull_command(
         for one in models.to_pull(names, specs, folder):
             if one.status != "installed":
                 note("licence", licence_line(one.spec))
-    with StopSignals(quiet=quiet) as signals:
-        try:
-            with display:
-                report = models.pull_models(
-                    names,
-                    specs,
-                    folder,
-                    accept_licence=accept_licence,
-                    source=source,
-                    offline=offline(no_network),
-                    repeat=_repeat(models_dir),
-                    progress=display,
-                    cancel=signals.cancel,
-                )
-        except (CancelledError, KeyboardInterrupt) as error:
-            raise StoppedError(
-                f"stopped ({signals.name}); what was fetched stays, and no model is half there",
-                exit_code=signals.exit_code,
-                hint="to go on, give the same command",
-            ) from error
+    what = "what was fetched stays, and no model is half there"
+    with (
+        StopSignals(quiet=quiet) as signals,
+        signals.told(what, hint="to go on, give the same command"),
+        display,
+    ):
+        report = models.pull_models(
+            names,
+            specs,
+            folder,
+            accept_licence=accept_licence,
+            source=source,
+            offline=offline(no_network),
+            repeat=_repeat(models_dir),
+            progress=display,
+            cancel=signals.cancel,
+        )
     if as_json:
         result_json(report.as_dict())
     elif not quiet:
@@ -186,23 +182,17 @@ def add_command(
     specs = _catalogue(folder)
     if not quiet and name in specs:
         note("licence", licence_line(specs[name]))
-    with StopSignals(quiet=quiet) as signals:
-        try:
-            report = models.add_model(
-                name,
-                file,
-                specs,
-                folder,
-                accept_licence=accept_licence,
-                repeat=_repeat(models_dir),
-                cancel=signals.cancel,
-            )
-        except (CancelledError, KeyboardInterrupt) as error:
-            raise StoppedError(
-                f"stopped ({signals.name}); nothing was added",
-                exit_code=signals.exit_code,
-                hint="to start again, give the same command",
-            ) from error
+    hint = "to start again, give the same command"
+    with StopSignals(quiet=quiet) as signals, signals.told("nothing was added", hint=hint):
+        report = models.add_model(
+            name,
+            file,
+            specs,
+            folder,
+            accept_licence=accept_licence,
+            repeat=_repeat(models_dir),
+            cancel=signals.cancel,
+        )
     if as_json:
         result_json(report.as_dict())
     elif not quiet:

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from ..errors import OptionError
+from . import bars
+from .bars import RichBar, choose_display, clock
 from .messages import note
 
 if TYPE_CHECKING:
     from ..pipeline.report import ProgressEvent
 
-__all__ = ["MODES", "Display", "check_mode", "clock", "make_display"]
-
-Mode = Literal["auto", "rich", "tqdm", "none"]
-MODES: tuple[str, ...] = get_args(Mode)
+__all__ = ["Display", "make_display"]
 
 # Plain lines: never more often than this, so that a short run does not scroll away what was there.
 PLAIN_EVERY_S = 2.0
@@ -26,29 +22,7 @@ PLAIN_PART = 0.1
 PLAIN_AT_MOST_S = 30.0
 
 
-class Display(Protocol):
-    """A context manager that is called with each event."""
-
-    def __enter__(self) -> Display: ...
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None: ...
-
-    def __call__(self, event: ProgressEvent) -> None: ...
-
-
-def check_mode(mode: str) -> None:
-    """Refuse a name that no display has.
-
-    Raises:
-        OptionError: there is none of that name.
-    """
-    if mode not in MODES:
-        raise OptionError(f"--progress is {mode!r}; allowed: {', '.join(MODES)}")
+Display: TypeAlias = "bars.Display[ProgressEvent]"
 
 
 def make_display(mode: str) -> Display:
@@ -57,20 +31,7 @@ def make_display(mode: str) -> Display:
     Raises:
         OptionError: there is none of that name.
     """
-    check_mode(mode)
-    if mode == "none":
-        return _Silent()
-    if mode == "tqdm":
-        return _Tqdm()
-    terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
-    return _Rich() if mode == "rich" or terminal else _Plain()
-
-
-def clock(seconds: float) -> str:
-    """``0:42``, ``12:03`` or ``1:02:03``."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+    return choose_display(mode, plain=_Plain, rich=_Rich, tqdm=_Tqdm)
 
 
 def _rate(event: ProgressEvent) -> str:
@@ -78,18 +39,7 @@ def _rate(event: ProgressEvent) -> str:
     return f"{event.fps:.1f} frames/s{left}"
 
 
-class _Silent:
-    def __enter__(self) -> Display:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        pass
-
-    def __call__(self, event: ProgressEvent) -> None:
-        pass
-
-
-class _Plain(_Silent):
+class _Plain(bars.Display["ProgressEvent"]):
     """A line now and then."""
 
     def __init__(self) -> None:
@@ -112,31 +62,19 @@ class _Plain(_Silent):
         note("progress", f"{event.frames}{of} frames{part}, {_rate(event)}")
 
 
-class _Rich(_Silent):
+class _Rich(RichBar["ProgressEvent"]):
     """A live bar."""
 
     def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 
-        # A bar that was asked for by name is drawn even where stderr is no terminal.
-        console = Console(stderr=True, force_terminal=True)
-        self._progress = Progress(
+        super().__init__(
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("frames"),
             TextColumn("{task.fields[rate]}"),
-            console=console,
-            transient=True,
+            rate="starting",
         )
-        self._task = self._progress.add_task("swap", total=None, rate="starting")
-
-    def __enter__(self) -> Display:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._progress.stop()
 
     def __call__(self, event: ProgressEvent) -> None:
         self._progress.update(
@@ -144,7 +82,7 @@ class _Rich(_Silent):
         )
 
 
-class _Tqdm(_Silent):
+class _Tqdm(bars.Display["ProgressEvent"]):
     """tqdm's bar."""
 
     _bar: Any

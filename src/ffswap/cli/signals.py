@@ -9,8 +9,13 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any
+
+from ..errors import CancelledError
+from .errors import StoppedError
 
 __all__ = ["StopSignals"]
 
@@ -61,6 +66,24 @@ class StopSignals:
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before.clear()
+
+    @contextmanager
+    def told(self, what: str, *, hint: str) -> Iterator[None]:
+        """Say what became of the work, if it is stopped in here.
+
+        Args:
+            what: became of it.
+            hint: how to go on.
+
+        Raises:
+            StoppedError: it was stopped.
+        """
+        try:
+            yield
+        except (CancelledError, KeyboardInterrupt) as error:
+            raise StoppedError(
+                f"stopped ({self.name}); {what}", exit_code=self.exit_code, hint=hint
+            ) from error
 
     def _handle(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002  signal's own signature
         if self.received is not None:

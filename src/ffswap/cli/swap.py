@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
-from ..errors import CancelledError, OptionError
+from ..errors import OptionError
 from ..options import (
     EncodeOptions,
     MaskKind,
@@ -17,10 +17,11 @@ from ..options import (
     Position,
     SwapOptions,
 )
-from .errors import ExitCode, StoppedError
+from .bars import MODES
+from .errors import ExitCode
 from .folders import models_folder, own_catalogue
 from .messages import note, printable, result, result_json
-from .progress import MODES, Display, make_display
+from .progress import Display, make_display
 from .signals import StopSignals
 
 if TYPE_CHECKING:
@@ -263,7 +264,8 @@ def _run(
     display: Display,
     signals: StopSignals,
 ) -> SwapReport:
-    try:
+    hint = "to start again, give the same command"
+    with signals.told(f"nothing was written to {output}", hint=hint):
         # Imported when it is run: the pipeline loads FFmpeg and the nets, and --help needs neither.
         # The name is looked up in its package at each call, so that a test can put its own there.
         from .. import pipeline
@@ -273,15 +275,8 @@ def _run(
         with display:
             report: SwapReport = swap(
                 source, target, output, options=options, models=models, catalog=own_catalogue(models),
-                progress=display,
-                cancel=signals.cancel,
+                progress=display, cancel=signals.cancel,
             )  # fmt: skip
-    except (CancelledError, KeyboardInterrupt) as error:
-        raise StoppedError(
-            f"stopped ({signals.name}); nothing was written to {output}",
-            exit_code=signals.exit_code,
-            hint="to start again, give the same command",
-        ) from error
     return report
 
 
