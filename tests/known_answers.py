@@ -17,22 +17,16 @@ from onnx import TensorProto, helper, numpy_helper
 
 from ffswap.carriers import F32, Colour, Faces, Frames, PixelFormat, Plane
 from ffswap.geometry import affine
-from ffswap.models import ImageInput, ModelSpec
+from ffswap.models import ImageInput, ModelSpec, template
 from ffswap.models.spec import ImageOutput, SourceInput
 from ffswap.ops import cpu
 
 Batch = int | str
 
 TEMPLATES: Mapping[str, F32] = {
-    name: np.array(points, np.float32).reshape(5, 2)
-    for name, points in {
-        "arcface_112_v1": [.35473214, .45658929, .64526786, .45658929, .5, .61154464, .37913393, .776875, .62086607, .776875],
-        "arcface_112_v2": [.34191607, .46157411, .65653393, .45983393, .500225, .64050536, .37097589, .82469196, .63151696, .82325089],
-        "arcface_128": [.36167656, .40387734, .63696719, .40235469, .50019687, .56044219, .38710391, .72160547, .61507734, .72034453],
-        "ffhq_512": [.37691676, .46864664, .62285697, .46912813, .50123859, .61331904, .39308822, .725411, .61150205, .72490465],
-        "mtcnn_512": [.36562865, .46733799, .63305391, .46585885, .50019127, .61942959, .39032951, .77598822, .61178945, .77476328],
-    }.items()
-}  # fmt: skip
+    name: template(name)
+    for name in ("arcface_112_v1", "arcface_112_v2", "arcface_128", "ffhq_512", "mtcnn_512")
+}
 """Where eyes, nose tip and mouth corners belong in a crop, by its side: the published points."""
 
 DIMENSIONS = 512

@@ -214,10 +214,13 @@ class Faces:
         parts = [part for part in parts if len(part)]
         if not parts:
             return cls.empty()
-        names = [f for f in (*_FACE_FIELDS, *_DENSE_FIELDS) if getattr(parts[0], f) is not None]
+        names = parts[0]._present()
         return cls(**{f: np.concatenate([getattr(p, f) for p in parts]) for f in names})
 
     def rows(self, keep: NDArray[np.bool_] | NDArray[np.int64]) -> Faces:
         """The rows that a mask or an index array selects."""
-        names = [f for f in (*_FACE_FIELDS, *_DENSE_FIELDS) if getattr(self, f) is not None]
-        return Faces(**{f: getattr(self, f)[keep] for f in names})
+        return Faces(**{f: getattr(self, f)[keep] for f in self._present()})
+
+    def _present(self) -> list[str]:
+        """Names of the fields that these faces have."""
+        return [f for f in (*_FACE_FIELDS, *_DENSE_FIELDS) if getattr(self, f) is not None]

@@ -17,8 +17,9 @@ from ffswap.geometry import affine
 from ffswap.geometry.crop_masks import AREAS
 from ffswap.models import ModelSpec
 from ffswap.models.spec import ImageOutput, SourceInput
+from ffswap.options import MaskKind
 from ffswap.stages.feed import SharedNet
-from ffswap.stages.masks import FaceMasks, MaskKind
+from ffswap.stages.masks import FaceMasks
 from ffswap.stages.net_swap import NetPaint, NetSwapper
 from tests.known_answers import (
     TEMPLATES,

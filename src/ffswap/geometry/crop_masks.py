@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from types import MappingProxyType
 
 import numpy as np
@@ -34,6 +35,7 @@ AREAS: Mapping[str, tuple[int, ...]] = MappingProxyType(
 3.8.1, face_masker.py; the area is their convex hull."""
 
 
+@lru_cache(maxsize=8)
 def box_mask(size: int, blur: float, padding: tuple[float, float, float, float]) -> F32:
     """The crop without its border, softly.
 
@@ -43,7 +45,8 @@ def box_mask(size: int, blur: float, padding: tuple[float, float, float, float])
         padding: least width of the border at top, right, bottom and left, percent of the side.
 
     Returns:
-        (size, size) float32, 0 to 1. The border is at least one pixel wide.
+        (size, size) float32, 0 to 1, read-only: every batch of a run wants the same. The border is at
+        least one pixel wide.
 
     Source: FaceFusion 3.8.1, face_masker.py; the same values as there to float precision.
     """
@@ -52,7 +55,9 @@ def box_mask(size: int, blur: float, padding: tuple[float, float, float, float])
     top, right, bottom, left = (max(border, int(size * part / 100)) for part in padding)
     rows = _soft_line(size, top, bottom, pixels * SIGMA_BY_BLUR)
     columns = _soft_line(size, left, right, pixels * SIGMA_BY_BLUR)
-    return np.outer(rows, columns).astype(np.float32)
+    mask = np.outer(rows, columns).astype(np.float32)
+    mask.flags.writeable = False
+    return mask
 
 
 def _soft_line(size: int, first: int, last: int, sigma: float) -> F32:

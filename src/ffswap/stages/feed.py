@@ -139,7 +139,7 @@ class SharedNet:
         feeds = net_input(crops, self.spec) | dict(more or {})
         with self._turn:
             outputs = run_rows(self._session, feeds, self.spec.constants)
-        first = self.spec.outputs[0] if self.spec.outputs else next(iter(outputs))
+        first = output_names(self._session, self.spec)[0]
         out = outputs[first]
         if not np.isfinite(out).all():
             raise EngineError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 
@@ -11,11 +11,10 @@ from ..carriers import F32
 from ..errors import InternalError
 from ..geometry.crop_masks import AREAS, box_mask
 from ..ops import cpu
+from ..options import MaskKind
 from .feed import SharedNet
 
-__all__ = ["FaceMasks", "MaskKind", "soft_edge"]
-
-MaskKind = Literal["box", "occlusion", "region", "area"]
+__all__ = ["FaceMasks", "soft_edge"]
 
 EDGE_SIGMA_PX = 5.0
 """Softness of the edges of all masks but the box, pixels of the crop whatever its size. Source:

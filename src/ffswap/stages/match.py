@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..carriers import F32, I64, Faces, Frames
 from .choose import FORGET_S
+from .identify import distance
 
 __all__ = ["Embed", "PeopleMatcher"]
 
@@ -105,7 +106,7 @@ class PeopleMatcher:
 
     def _verdict(self, total: F32, person: int) -> int:
         """The nearest person, unless who it was is still near enough; -1 for nobody."""
-        apart = (1 - self._references @ (total / np.linalg.norm(total))) / 2
+        apart = distance(self._references, total)
         best = int(np.argmin(apart))
         if person >= 0 and apart[person] < min(self._limit, float(apart[best])) + SURE_MARGIN:
             return person
