@@ -33,7 +33,7 @@ from benchmarks.figures import cell, spread
 from benchmarks.machine import describe_machine
 from ffswap.carriers import F32, Frames
 from ffswap.engines import OrtCpuSession
-from ffswap.media import ClipReader, read_picture
+from ffswap.media import ClipReader
 from ffswap.models import get
 from ffswap.models.onnx_files import save_onnx
 from ffswap.models.store import ModelStore
@@ -139,7 +139,6 @@ def measure(frames_wanted: int, rounds: int, size: str = "full") -> dict[str, An
             models=ModelOptions(swapper=SWAPPER, detector=DETECTOR, landmarker=LANDMARKER)
         )
         portrait = material(PORTRAIT)
-        read_picture(portrait)
         rows = []
         with (
             Stopwatch(answers_for(points, frames)) as watch,

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TypeAlias
 
@@ -77,12 +78,15 @@ def swap(
     device = resolve_device(options.device)
     photo, target, output = None if source is None else Path(source), Path(target), Path(output)
     photos = _photos(photo, options)
+    # What is no picture is refused before anything is loaded, and not decoded again then.
+    read = lru_cache(maxsize=len(photos))(read_picture)
     for path in photos.values():
-        _check_photo(path)
+        if not path.is_dir():
+            read(path)
     info = probe(target)
     _check_output({**photos, "target": target}, output, options.overwrite)
     folder, own = (None if one is None else Path(one) for one in (models, catalog))
-    with open_chain(options, folder, own) as chain:
+    with open_chain(options, folder, own, read) as chain:
         cast, warnings = chain.cast(photo)
         job = _Job(chain, cast, info, output, options, device)
         if info.is_picture:
@@ -99,12 +103,6 @@ def _photos(source: Path | None, options: SwapOptions) -> dict[str, Path]:
         photos[f"source {person.source}"] = Path(person.source)
         photos[f"reference {person.reference}"] = Path(person.reference)
     return photos
-
-
-def _check_photo(path: Path) -> None:
-    """Refuse what is no picture before anything is loaded."""
-    if not path.is_dir():
-        read_picture(path)
 
 
 def tune_process() -> None:

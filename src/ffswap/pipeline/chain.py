@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from ..carriers import F32
-from ..engines import OrtCpuSession, Session
+from ..engines import Session
 from ..errors import DeviceError, InputMissingError, NoFaceError, OptionError
-from ..media import is_picture_name, read_picture
-from ..models import ModelSpec, embedded_bytes, get, load_catalog
+from ..media import Picture, is_picture_name, read_picture
+from ..models import ModelSpec, load_catalog
 from ..models.store import ModelStore
 from ..options import FaceChoice, SwapOptions
 from ..stages.choose import FaceChooser
@@ -38,6 +38,8 @@ from .painters import (
 from .preferences import EMBEDDED_SWAPPER
 
 __all__ = ["Cast", "Chain", "open_chain", "resolve_device"]
+
+ReadPicture: TypeAlias = Callable[[Path], Picture]
 
 PALM_DETECTOR = "palm_detection"
 HAND_LANDMARKER = "hand_landmark"
@@ -84,6 +86,7 @@ class Chain:
         options: of the run.
         model: name of the swapper, and why this one.
         names: of further models, by kind.
+        read: reads a photo.
     """
 
     def __init__(
@@ -96,9 +99,11 @@ class Chain:
         options: SwapOptions,
         model: tuple[str, str],
         names: Mapping[str, str],
+        read: ReadPicture,
     ) -> None:
         self.finder, self._painter, self._hands = finder, painter, hands
         self._recogniser, self._restorers, self._options = recogniser, restorers, options
+        self._read = read
         self.model, self.model_reason = model
         self.models = {**finder.names, **painter.names, **names, "swapper": self.model}
 
@@ -181,7 +186,7 @@ class Chain:
         return photos
 
     def _photo(self, path: Path, notes: list[str]) -> Photo:
-        picture = read_picture(path)
+        picture = self._read(path)
         notes += picture.warnings
         faces = self.finder.in_picture(picture)
         if not len(faces):
@@ -253,28 +258,32 @@ def _check_together(options: SwapOptions, model: str, finder: FaceFinder) -> Non
             "--detector-angles is for detectors of your own; the embedded one finds turned faces",
             hint="leave it out, or choose another --detector",
         )
-    if model == EMBEDDED_SWAPPER:
-        for option, name in (("--mask", "masks"), ("--pixel-boost", "pixel_boost")):
-            if getattr(options.models, name) != getattr(default, name):
-                raise OptionError(
-                    f"{option} is for swappers of your own; this run uses the embedded one",
-                    hint=f"leave {option} out, or choose another --model",
-                )
-    if model == EMBEDDED_SWAPPER and finder.mesh is None:
+    if model != EMBEDDED_SWAPPER:
+        if "area" in options.models.masks and not finder.has_68_points:
+            raise OptionError(
+                f"the mask 'area' needs 68 points of a face; landmarker is {landmarker!r}",
+                hint="choose a landmarker that finds them, such as --landmarker 2dfan4",
+            )
+        return
+    for option, name in (("--mask", "masks"), ("--pixel-boost", "pixel_boost")):
+        if getattr(options.models, name) != getattr(default, name):
+            raise OptionError(
+                f"{option} is for swappers of your own; this run uses the embedded one",
+                hint=f"leave {option} out, or choose another --model",
+            )
+    if finder.mesh is None:
         raise OptionError(
             f"the embedded swapper needs the face mesh; landmarker is {landmarker!r}",
             hint="leave --landmarker out, or choose another --model",
-        )
-    if model != EMBEDDED_SWAPPER and "area" in options.models.masks and not finder.has_68_points:
-        raise OptionError(
-            f"the mask 'area' needs 68 points of a face; landmarker is {landmarker!r}",
-            hint="choose a landmarker that finds them, such as --landmarker 2dfan4",
         )
 
 
 @contextmanager
 def open_chain(
-    options: SwapOptions, models: Path | None = None, catalog: Path | None = None
+    options: SwapOptions,
+    models: Path | None = None,
+    catalog: Path | None = None,
+    read: ReadPicture = read_picture,
 ) -> Iterator[Chain]:
     """Load what a swap with these options needs; freed at the end of the block.
 
@@ -282,6 +291,7 @@ def open_chain(
         options: of the run.
         models: folder of the user's model files, which need not exist; None: there is none.
         catalog: the user's own catalogue, which adds to that of ffswap, or None.
+        read: reads a photo; one that remembers what it has read spares a second decoding.
 
     Raises:
         OptionError: a model of that name or kind is not known, or models do not go together.
@@ -313,11 +323,7 @@ def open_chain(
             names["restorer"] = restorers[0].name
         hands = None
         if options.mesh.keep_occluders:
-
-            def load(name: str) -> tuple[Session, ModelSpec]:
-                spec = get(name)
-                return stack.enter_context(OrtCpuSession(embedded_bytes(spec), name=name)), spec
-
-            hands = (*load(PALM_DETECTOR), *load(HAND_LANDMARKER))
-        chain = Chain(finder, painter, hands, recogniser, restorers, options, model, names)
-        yield chain
+            palms = nets.find(PALM_DETECTOR, "hand_detector")
+            points = nets.find(HAND_LANDMARKER, "hand_landmarker")
+            hands = (nets.open(palms), palms.spec, nets.open(points), points.spec)
+        yield Chain(finder, painter, hands, recogniser, restorers, options, model, names, read)

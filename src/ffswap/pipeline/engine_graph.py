@@ -7,7 +7,7 @@ import json
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -182,20 +182,6 @@ class _LastNet:
         return self._runner(feeds)
 
 
-def _ranges(recipe: ModelRecipe) -> Mapping[str, tuple[float, float]]:
-    """Range of the samples for each input: the recipe's, else the model's own for pictures."""
-    ranges = dict(recipe.ranges)
-    image = get(recipe.name).image if recipe.file is None else None
-    if image is not None:
-        ends = [
-            (value - mean) / std
-            for mean, std in zip(image.mean, image.std, strict=True)
-            for value in (0.0, 255.0)
-        ]
-        ranges.setdefault(image.name, (min(ends), max(ends)))
-    return ranges
-
-
 def draw_samples(recipe: ModelRecipe, graph: Graph, rows: int) -> dict[str, NDArray[Any]]:
     """Rows for every input: the recipe's own, or noise that is the same on every machine.
 
@@ -209,7 +195,7 @@ def draw_samples(recipe: ModelRecipe, graph: Graph, rows: int) -> dict[str, NDAr
         ModelError: it is no archive of NumPy, or does not fit the net.
     """
     if recipe.samples is None:
-        return drawn_feeds(graph, rows, _SEED, ranges=_ranges(recipe))
+        return drawn_feeds(graph, rows, _SEED, ranges=recipe.ranges)
     given = _read_samples(recipe.samples)
     samples = {}
     for info in inputs_of(graph):
@@ -257,7 +243,7 @@ def samples_digest(recipe: ModelRecipe) -> str:
     if recipe.samples is not None:
         path = check_input(recipe.samples, _SAMPLES, ModelError)
         return f"given:{file_sha256(path)[:16]}"
-    text = json.dumps(sorted(_ranges(recipe).items()))
+    text = json.dumps(sorted(recipe.ranges.items()))
     return f"{DRAWN}:{_SEED}:{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 

@@ -10,8 +10,9 @@ from ..engines.recipe import ModelRecipe, Recipe
 from ..errors import ModelError, OptionError
 from ..models import Catalog, ImageInput, ModelSpec
 from ..models.store import ModelStore
+from .swappers import usable_file
 
-__all__ = ["select_models"]
+__all__ = ["described", "select_models"]
 
 _ONNX = ".onnx"
 # An embedding of 512 values and norm 1 seldom has one beyond three times its mean square root.
@@ -44,7 +45,7 @@ def select_models(
         path = Path(model)
         if path.suffix.lower() == _ONNX:
             base = known.get(path.stem, ModelRecipe(name=path.stem))
-            chosen.append(_described(replace(base, file=path), catalog))
+            chosen.append(described(replace(base, file=path), catalog))
         elif model in known or model in catalog.models:
             base = known.get(model, ModelRecipe(name=model))
             chosen.append(_found(base, catalog, store, recipe.name))
@@ -65,7 +66,7 @@ def _found(
 ) -> ModelRecipe:
     """A model of a recipe with its file; a model that comes with ffswap needs none."""
     if one.file is not None:
-        return _described(one, catalog)
+        return described(one, catalog)
     spec = catalog.models.get(one.name)
     if spec is None:
         raise OptionError(
@@ -73,20 +74,21 @@ def _found(
             f"allowed: {', '.join(catalog.names())}",
             hint=f'name its file there: [models.{one.name}] file = "NAME.onnx"',
         )
-    if spec.embedded:
-        return one
-    path = None if store is None or not store.accepted(spec) else store.path(spec)
-    if path is None:
+    path = usable_file(spec, store)
+    if path is None and not spec.embedded:
         raise ModelError(
             f"the model {one.name!r} does not come with ffswap and is not installed",
             hint=f"ffswap models pull {one.name}, or give its file in place of its name: "
             f"PATH/{spec.file}",
         )
-    return _described(replace(one, file=path), catalog)
+    return described(replace(one, file=path), catalog)
 
 
-def _described(one: ModelRecipe, catalog: Catalog) -> ModelRecipe:
-    """With the ranges of its inputs, and those without a batch, where the catalogue knows them."""
+def described(one: ModelRecipe, catalog: Catalog) -> ModelRecipe:
+    """A recipe with what the catalogue knows of the model: ranges of inputs, and those without a batch.
+
+    What the recipe says itself goes before it.
+    """
     spec = catalog.models.get(one.name)
     if spec is None:
         return one

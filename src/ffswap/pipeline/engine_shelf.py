@@ -16,11 +16,12 @@ from ..engines.store import EngineStore, Entry, Removed
 from ..engines.trt_api import TrtApi, installed_products, load_api
 from ..errors import DeviceError, EngineError, FfswapError, OptionError
 from ..gpu import Device
-from ..models import names
+from ..models import load_catalog, names
 from ..models.onnx_files import fingerprint
 from .engine_build import platform_name, target_of
 from .engine_check import compare, fixed, noise_for, open_engine
 from .engine_graph import draw_samples, prepare_graph
+from .engine_models import described
 from .machine import find_cpu
 
 __all__ = ["Here", "Shelved", "Verified", "list_engines", "prune_engines", "verify_engines"]
@@ -205,7 +206,9 @@ def _run(entry: Entry, manifest: Manifest, api: TrtApi, device: Device) -> Verif
     assert entry.plan is not None
     try:
         with open_engine(entry.plan, key, api, device) as session:
-            recipe = ModelRecipe(name=key.model, batches=key.batches, precision="fp32")
+            recipe = described(
+                ModelRecipe(name=key.model, batches=key.batches, precision="fp32"), load_catalog()
+            )
             graph = None
             if key.model in names(embedded=True):
                 prepared = prepare_graph(recipe, api, explicit_batches=False)

@@ -11,6 +11,7 @@ from ..engines import Session
 from ..errors import OptionError
 from ..media import Picture, picture_frames
 from ..models import ModelSpec
+from ..models.spec import Kind
 from ..options import SwapOptions
 from ..stages.detect import Detector, FaceDetector
 from ..stages.detection_tracker import DetectionTracker
@@ -81,8 +82,8 @@ def open_finder(nets: Nets, options: SwapOptions) -> FaceFinder:
     """
     models = options.models
 
-    def load(asked: str, kind: str, embedded: str) -> tuple[Session, ModelSpec]:
-        net = nets.find(embedded if asked == "auto" else asked, kind)  # type: ignore[arg-type]
+    def load(asked: str, kind: Kind, embedded: str) -> tuple[Session, ModelSpec]:
+        net = nets.find(embedded if asked == "auto" else asked, kind)
         return nets.open(net), net.spec
 
     session, spec = load(models.detector, "detector", EMBEDDED_DETECTOR)

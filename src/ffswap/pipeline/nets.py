@@ -14,8 +14,9 @@ from ..models.interface import check_interface, find_matrix, fitting
 from ..models.onnx_files import Graph, load_onnx
 from ..models.spec import Kind
 from ..models.store import ModelStore
+from ..stages.feed import SharedNet
 from .preferences import EMBEDDED_SWAPPER
-from .swappers import best_swapper, is_usable
+from .swappers import best_swapper, usable_file
 
 __all__ = ["Net", "Nets"]
 
@@ -50,6 +51,7 @@ class Nets:
     ) -> None:
         self.catalog = catalog
         self._store, self._threads, self._stack = store, threads, stack
+        self._shared: dict[str, SharedNet] = {}
 
     def installed(self, kind: Kind) -> list[ModelSpec]:
         """Models of a kind that can be used now, without those that come with ffswap."""
@@ -61,9 +63,7 @@ class Nets:
         return best_swapper(self.catalog, self._store)
 
     def _path(self, spec: ModelSpec) -> Path | None:
-        if self._store is None or not is_usable(spec, self._store):
-            return None
-        return self._store.path(spec)
+        return usable_file(spec, self._store)
 
     def _lacking(self, spec: ModelSpec) -> ModelError:
         """The error for a model that is known and cannot be used."""
@@ -110,7 +110,22 @@ class Nets:
             raise self._lacking(spec)
         return Net(spec=spec, file=path)
 
-    def first(self, kind: Kind, purpose: str) -> Net:
+    def choose(self, asked: str, kind: Kind, purpose: str) -> Net:
+        """The model that was asked for, or for ``auto`` the first one that is installed.
+
+        Args:
+            asked: its name, the path of its file, or ``auto``.
+            kind: of the model.
+            purpose: what it is needed for, for the message.
+
+        Raises:
+            OptionError: no model of this kind is called so.
+            InputMissingError: there is no such file.
+            ModelError: it is not installed, or none is.
+        """
+        return self._first(kind, purpose) if asked == "auto" else self.find(asked, kind)
+
+    def _first(self, kind: Kind, purpose: str) -> Net:
         """The first model of a kind that is installed.
 
         Args:
@@ -122,7 +137,7 @@ class Nets:
         """
         found = self.installed(kind)
         if not found:
-            known = [one.name for one in self.catalog.models.values() if one.kind == kind]
+            known = self.catalog.names(kind)
             raise ModelError(
                 f"{purpose} needs a model of the kind {kind}, and none is installed",
                 hint=f"ffswap models pull {known[0]}" if known else None,
@@ -148,39 +163,43 @@ class Nets:
             )
         return Net(spec=self.catalog.models[fits[0]], file=path)
 
-    def graph(self, net: Net) -> Graph:
-        """The net's graph, checked against its entry in the catalogue.
+    def open(self, net: Net) -> Session:
+        """A session of the net on the CPU.
 
         Raises:
-            ModelError: it is damaged, or not the model that it should be.
+            ModelError: its file is damaged, or not the model that it should be.
         """
-        if net.file is None:
-            raise ModelError(f"{net.spec.name} comes with ffswap")
-        graph = load_onnx(net.file)
-        try:
-            check_interface(graph, net.spec, among=list(self.catalog.models.values()))
-        except ModelError as error:
-            raise ModelError(error.message, file=net.file, hint=error.hint) from error
-        return graph
-
-    def open(self, net: Net) -> Session:
-        """A session of the net on the CPU."""
-        if net.file is None:
-            return self._enter(OrtCpuSession(embedded_bytes(net.spec), name=net.spec.name))
-        self.graph(net)
-        return self._enter(OrtCpuSession(net.file, threads=self._threads, name=net.spec.name))
+        return self._open(net)[0]
 
     def open_with_matrix(self, net: Net) -> tuple[Session, F32 | None]:
-        """A session of a swapper, and the matrix for its source if it has one."""
-        graph = self.graph(net)
-        source = net.spec.source
-        matrix = find_matrix(graph, net.spec) if source is not None and source.projected else None
-        del graph  # before the session is made: both hold all weights
+        """A session of a swapper, and the matrix for its source if it has one; see `open`."""
+        return self._open(net)
+
+    def _open(self, net: Net) -> tuple[Session, F32 | None]:
+        spec, matrix = net.spec, None
         if net.file is None:
-            raise ModelError(f"{net.spec.name} comes with ffswap")
-        return self._enter(
-            OrtCpuSession(net.file, threads=self._threads, name=net.spec.name)
-        ), matrix
+            return self._enter(OrtCpuSession(embedded_bytes(spec), name=spec.name)), None
+        graph = self._checked(net.file, spec)
+        if spec.source is not None and spec.source.projected:
+            matrix = find_matrix(graph, spec)
+        del graph  # before the session is made: both hold all weights
+        session = OrtCpuSession(net.file, threads=self._threads, name=spec.name)
+        return self._enter(session), matrix
+
+    def _checked(self, file: Path, spec: ModelSpec) -> Graph:
+        """A file's graph, which is that of the entry in the catalogue."""
+        graph = load_onnx(file)
+        try:
+            check_interface(graph, spec, among=list(self.catalog.models.values()))
+        except ModelError as error:
+            raise ModelError(error.message, file=file, hint=error.hint) from error
+        return graph
+
+    def open_shared(self, net: Net) -> SharedNet:
+        """A net that several users take turns at; it is loaded once."""
+        if net.spec.name not in self._shared:
+            self._shared[net.spec.name] = SharedNet(self.open(net), net.spec)
+        return self._shared[net.spec.name]
 
     def _enter(self, session: OrtCpuSession) -> Session:
         return self._stack.enter_context(session)

@@ -168,10 +168,7 @@ def open_recogniser(nets: Nets, name: str | None) -> Recogniser:
     Raises:
         ModelError: it is not installed, or none is.
     """
-    if name is None:
-        net = nets.first("recogniser", "knowing people again (--reference, --map)")
-    else:
-        net = nets.find(name, "recogniser")
+    net = nets.choose(name or "auto", "recogniser", "knowing people again (--reference, --map)")
     return Recogniser(nets.open(net), net.spec, _template(nets, net.spec))
 
 
@@ -228,16 +225,13 @@ def open_restorer(nets: Nets, options: ModelOptions) -> Restorer:
     occluders = []
     if "occlusion" in options.masks:
         kinds.append("occlusion")
-        occluders.append(_occluder(nets, options)[0])
+        occluders.append(_occluder(nets, options))
     masks = FaceMasks(kinds, blur=options.mask_blur, occluders=occluders)
     return Restorer(nets.open(net), net.spec, template, options.restore_blend, masks)
 
 
-def _occluder(nets: Nets, options: ModelOptions) -> tuple[SharedNet, str]:
-    """The occluder and its name."""
-    asked = options.occluder
-    net = nets.first("occluder", "--mask occlusion") if asked == "auto" else nets.find(asked, "occluder")  # fmt: skip
-    return SharedNet(nets.open(net), net.spec), net.spec.name
+def _occluder(nets: Nets, options: ModelOptions) -> SharedNet:
+    return nets.open_shared(nets.choose(options.occluder, "occluder", "--mask occlusion"))
 
 
 def _template(nets: Nets, spec: ModelSpec) -> F32:
@@ -264,12 +258,11 @@ def _open_masks(nets: Nets, options: ModelOptions) -> tuple[FaceMasks, dict[str,
 
     occluders, parser, regions = [], None, options.regions
     if "occlusion" in options.masks:
-        occluder, names["occluder"] = _occluder(nets, options)
-        occluders.append(occluder)
+        occluders.append(_occluder(nets, options))
+        names["occluder"] = occluders[0].spec.name
     if "region" in options.masks:
-        asked = options.parser
-        net = nets.first("parser", "--mask region") if asked == "auto" else nets.find(asked, "parser")  # fmt: skip
-        parser, names["parser"] = SharedNet(nets.open(net), net.spec), net.spec.name
+        parser = nets.open_shared(nets.choose(options.parser, "parser", "--mask region"))
+        names["parser"] = parser.spec.name
         regions = regions or tuple(one for one in FACE_REGIONS if one in parser.spec.classes)
         if unknown := set(regions) - set(parser.spec.classes):
             raise OptionError(
