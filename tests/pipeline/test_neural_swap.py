@@ -30,6 +30,13 @@ FACE = known.face_points(150, 120, 100, 12)
 """In the middle of the clip, its crop less wide than any net's input: nothing is lost by shrinking."""
 
 
+def swap(cli, models, *arguments):
+    """A lossless swap by the known detector, which succeeds."""
+    ended = cli("swap", *arguments, *OPTIONS, "--models-dir", models, "--encoder", "ffv1")
+    assert ended.code == 0, ended.err
+    return ended
+
+
 def needed(name, made):
     """A swapper with everything that it needs."""
     spec = get(name)
@@ -68,11 +75,7 @@ def test_a_swapper_that_changes_nothing_leaves_the_clip_as_it_was(cli, tmp_path,
     models = install(tmp_path, {**finds(FACE), **made})
     source = portrait(tmp_path / "anna.png", (0.8, 0.5, 0.4))
     out = tmp_path / "out.mkv"
-    ended = cli(
-        "swap", source, clip.path, out, *OPTIONS, "--models-dir", models, "--model", name,
-        "--encoder", "ffv1", "--json",
-    )  # fmt: skip
-    assert ended.code == 0, ended.err
+    ended = swap(cli, models, source, clip.path, out, "--model", name, "--json")
     report = json.loads(ended.out)
     assert (report["model"], report["faces"], report["models"]["detector"]) == (name, 3, DETECTOR)
     region = painted_region(get(name), FACE)
@@ -94,11 +97,7 @@ def test_it_does_so_at_every_depth_and_pixel_boost(cli, tmp_path, pix_fmt, boost
     models = install(tmp_path, {**finds(FACE), **made})
     source = portrait(tmp_path / "anna.png", (0.8, 0.5, 0.4))
     out = tmp_path / "out.mkv"
-    ended = cli(
-        "swap", source, clip.path, out, *OPTIONS, "--models-dir", models, "--pixel-boost", boost,
-        "--encoder", "ffv1", "--json",
-    )  # fmt: skip
-    assert ended.code == 0, ended.err
+    ended = swap(cli, models, source, clip.path, out, "--pixel-boost", boost, "--json")
     report = json.loads(ended.out)
     assert (report["model"], report["pixel_format"]) == ("inswapper_128", pix_fmt)
     for i, got in enumerate(decoded(out)):
@@ -154,12 +153,18 @@ def test_each_person_gets_the_face_that_they_were_mapped_to(cli, tmp_path, two_p
         name: portrait(tmp_path / f"{name}.png", colour)
         for name, colour in {"anna": ANNA, "ben": BEN, "carl": CARL, "dora": DORA}.items()
     }
-    ended = cli(
-        "swap", "--map", f"{photo['carl']}={photo['ben']}", "--map",
-        f"{photo['dora']}={photo['anna']}", clip, out, *OPTIONS, "--models-dir", models,
-        "--encoder", "ffv1", "--reference-distance", "0.1",
-    )  # fmt: skip
-    assert ended.code == 0, ended.err
+    swap(
+        cli,
+        models,
+        "--map",
+        f"{photo['carl']}={photo['ben']}",
+        "--map",
+        f"{photo['dora']}={photo['anna']}",
+        clip,
+        out,
+        "--reference-distance",
+        "0.1",
+    )
     want = known.painted(np.concatenate([unit(DORA), unit(CARL)]))
     np.testing.assert_allclose(colours_at(out), want, atol=0.02)
 
@@ -170,11 +175,7 @@ def test_only_the_person_of_the_reference_is_swapped(cli, tmp_path, two_people, 
     out = tmp_path / "out.mkv"
     source = portrait(tmp_path / "carl.png", CARL)
     reference = portrait(tmp_path / "who.png", {"anna": ANNA, "ben": BEN}[who])
-    ended = cli(
-        "swap", source, clip, out, *OPTIONS, "--models-dir", models, "--encoder", "ffv1",
-        "--reference", reference, "--reference-distance", "0.1",
-    )  # fmt: skip
-    assert ended.code == 0, ended.err
+    swap(cli, models, source, clip, out, "--reference", reference, "--reference-distance", "0.1")
     got, before = colours_at(out), colours_at(clip)
     np.testing.assert_allclose(got[place], known.painted(unit(CARL))[0], atol=0.02)
     np.testing.assert_array_equal(got[1 - place], before[1 - place])
@@ -185,11 +186,7 @@ def test_faces_are_chosen_by_place(cli, tmp_path, two_people, faces, swapped):
     clip, models = two_people
     out = tmp_path / "out.mkv"
     source = portrait(tmp_path / "carl.png", CARL)
-    ended = cli(
-        "swap", source, clip, out, *OPTIONS, "--models-dir", models, "--encoder", "ffv1",
-        "--faces", faces,
-    )  # fmt: skip
-    assert ended.code == 0, ended.err
+    swap(cli, models, source, clip, out, "--faces", faces)
     assert (colours_at(out) != colours_at(clip)).any(1).tolist() == swapped
 
 
@@ -202,11 +199,7 @@ def test_photos_of_one_person_are_averaged(cli, tmp_path, two_people):
         portrait(folder / f"{k}.png", shade)
     (folder / "notes.txt").write_text("no picture")
     out = tmp_path / "out.mkv"
-    ended = cli(
-        "swap", folder, clip, out, *OPTIONS, "--models-dir", models, "--encoder", "ffv1",
-        "--faces", "left-right:1",
-    )  # fmt: skip
-    assert ended.code == 0, ended.err
+    swap(cli, models, folder, clip, out, "--faces", "left-right:1")
     mean = unit(shades[0]) + unit(shades[1])
     want = known.painted(mean / np.linalg.norm(mean))[0]
     np.testing.assert_allclose(colours_at(out)[0], want, atol=0.02)
@@ -219,11 +212,7 @@ def test_a_restorer_goes_over_what_was_swapped(cli, tmp_path, two_people):
     results = {}
     for name, more in {"plain": (), "over": ("--restore", "gfpgan_1.4", "--blend", "0.5")}.items():
         out = tmp_path / f"{name}.mkv"
-        ended = cli(
-            "swap", source, clip, out, *OPTIONS, "--models-dir", models, "--encoder", "ffv1",
-            "--faces", "left-right:1", *more,
-        )  # fmt: skip
-        assert ended.code == 0, ended.err
+        swap(cli, models, source, clip, out, "--faces", "left-right:1", *more)
         results[name] = colours_at(out)
     off = results["over"] - results["plain"]
     np.testing.assert_allclose(off[0], np.full(3, 0.05), atol=0.012)
@@ -425,11 +414,18 @@ def test_a_restorer_leaves_what_covers_a_face(cli, tmp_path):
     )  # fmt: skip
     source = portrait(tmp_path / "carl.png", CARL)
     out = tmp_path / "out.mkv"
-    ended = cli(
-        "swap", source, clip.path, out, *OPTIONS, "--models-dir", models, "--encoder", "ffv1",
-        "--mask", "box,occlusion", "--restore", "gfpgan_1.4", "--json",
-    )  # fmt: skip
-    assert ended.code == 0, ended.err
+    ended = swap(
+        cli,
+        models,
+        source,
+        clip.path,
+        out,
+        "--mask",
+        "box,occlusion",
+        "--restore",
+        "gfpgan_1.4",
+        "--json",
+    )
     assert json.loads(ended.out)["models"]["restorer"] == "gfpgan_1.4"
     (got,), (before,) = decoded(out), decoded(clip.path)
     for one, two in zip(got, before, strict=True):
@@ -448,11 +444,7 @@ def test_masks_limit_what_is_painted(cli, tmp_path, two_people):
     painted = {}
     for mask in ("box", "occlusion", "region", "box,occlusion,region"):
         out = tmp_path / f"{mask}.mkv"
-        ended = cli(
-            "swap", source, clip, out, *OPTIONS, "--models-dir", models, "--encoder", "ffv1",
-            "--faces", "left-right:1", "--mask", mask,
-        )  # fmt: skip
-        assert ended.code == 0, ended.err
+        swap(cli, models, source, clip, out, "--faces", "left-right:1", "--mask", mask)
         (before, *_), (after, *_) = decoded(clip)[0], decoded(out)[0]
         painted[mask] = before != after
     assert painted["occlusion"].sum() > painted["box"].sum() > 0
