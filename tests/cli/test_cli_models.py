@@ -19,7 +19,16 @@ from ffswap.pipeline.models import list_models, pull_models
 from tests.cli.engine_commands import failed
 from tests.cli.test_cli_program import HEAVY, python
 from tests.models.model_server import Server, cut_off
-from tests.models.store_models import BODY, OTHER, SHA256, detector, embedded, recogniser, swapper
+from tests.models.store_models import (
+    BODY,
+    OTHER,
+    PAINTER,
+    SHA256,
+    detector,
+    embedded,
+    recogniser,
+    swapper,
+)
 
 LICENCES = [
     "painter: licence Painter-RAIL (restricted), by Paint Lab",
@@ -30,7 +39,7 @@ LICENCES = [
 @pytest.fixture
 def server() -> Iterator[Server]:
     server = Server()
-    server.files |= {"/finder_1.onnx": BODY, "/knower.onnx": BODY, "/painter_128.onnx": OTHER}
+    server.files |= {"/finder_1.onnx": BODY, "/knower.onnx": BODY, "/painter_128.onnx": PAINTER}
     try:
         yield server
     finally:
@@ -197,8 +206,8 @@ class TestPull:
         options = ["--from", str(mine), "--models-dir", str(tmp_path / "a b")]
         (hint,) = lines(models("pull", "knower", *options).stderr, "hint")
         assert hint.endswith(
-            f"`ffswap models pull knower --from {mine} --models-dir '{tmp_path / 'a b'}' "
-            "--accept-licence`"
+            f"`ffswap models pull knower --from {mine} --accept-licence "
+            f"--models-dir '{tmp_path / 'a b'}'`"
         )
 
     def test_what_a_model_needs_comes_with_it(self, models, folder):
@@ -223,20 +232,20 @@ class TestPull:
     def test_other_sources(self, models, server, folder, tmp_path, form):
         shelf = tmp_path / "shelf"
         shelf.mkdir()
-        (shelf / "painter_128.onnx").write_bytes(OTHER)
+        (shelf / "painter_128.onnx").write_bytes(PAINTER)
         (shelf / "knower.onnx").write_bytes(BODY)
         server.files = {f"/m/{one.name}": one.read_bytes() for one in shelf.iterdir()}
         source = str(shelf) if form == "folder" else server.url("/m")
         assert models("pull", "painter", "--accept-licence", "--from", source).exit_code == 0
-        assert (folder / "painter_128.onnx").read_bytes() == OTHER
+        assert (folder / "painter_128.onnx").read_bytes() == PAINTER
         assert bool(server.asked) == (form == "url")
 
     def test_one_file_is_that_of_the_model_that_was_named(self, models, server, folder, tmp_path):
         mine = tmp_path / "mine.onnx"
-        mine.write_bytes(OTHER)
+        mine.write_bytes(PAINTER)
         ended = models("pull", "painter", "--accept-licence", "--from", str(mine))
         assert ended.exit_code == 0
-        assert (folder / "painter_128.onnx").read_bytes() == OTHER
+        assert (folder / "painter_128.onnx").read_bytes() == PAINTER
         assert server.paths() == ["/knower.hash", "/knower.onnx"]
         (folder / "knower.onnx").unlink()  # the file is not for it, also when it alone is missing
         assert models("pull", "painter", "--from", str(mine)).exit_code == 0
@@ -328,6 +337,14 @@ class TestAdd:
         ended = models("add", "knower", str(mine), "--accept-licence", "--json")
         assert json.loads(ended.stdout)["consent"]["vendor"] == "Face Lab"
 
+    @pytest.mark.parametrize("command", ["add", "pull"])
+    def test_a_file_of_another_model_is_refused(self, models, folder, mine, command):
+        mine.write_bytes(PAINTER)
+        source = ["--from", str(mine)] if command == "pull" else [str(mine)]
+        ended = models(command, "knower", *source, "--accept-licence", "-q")
+        failed(ended, 3, f"{mine}: is not knower: the input source", "this file fits: painter")
+        assert not (folder / "knower.onnx").exists()
+
     def test_what_cannot_be_added(self, models, mine, tmp_path):
         mine.write_bytes(b"PK\3\4")
         failed(models("add", "finder", str(mine), "-q"), 3, "is not ONNX", "zip")
@@ -376,6 +393,13 @@ class TestRemove:
         models("pull", "finder", "-q")
         failed(models("remove", "knower"), 2, "knower is not in", "there are: finder")
         failed(models("remove", "face_landmark"), 2, "comes with ffswap")
+
+    @pytest.mark.parametrize("wrong", ["knower", "face_landmark"])
+    def test_nothing_is_removed_if_one_cannot_be(self, models, folder, wrong):
+        models("pull", "finder", "-q")
+        assert models("remove", "finder", wrong).exit_code == 2
+        assert (folder / "finder_1.onnx").exists()
+        assert (folder / "finder.json").exists()
 
 
 class TestLibrary:
