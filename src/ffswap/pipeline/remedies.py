@@ -42,20 +42,28 @@ def remedy(spec: ModelSpec, state: State, store: ModelStore) -> str:
     return get if state.status == "missing" else f"`ffswap models remove {spec.name}`, then {get}"
 
 
-def lacking(spec: ModelSpec, store: ModelStore | None) -> ModelError:
-    """The error for a model that is known and cannot be used."""
+def lacking(
+    spec: ModelSpec, store: ModelStore | None, problem: str | None = None
+) -> ModelError:
+    """The error for a model that is known and cannot be used.
+
+    Args:
+        spec: of the model.
+        store: the user's files, or None.
+        problem: what is wrong with its file, if more is known of it than what a look tells.
+    """
     state = State(status="missing") if store is None else store.status(spec)
-    if state.status == "installed":
+    if state.status == "installed" and problem is None:
         return ModelError(
             f"the licence of {spec.name} ({spec.licence}, {spec.terms}) was not accepted",
             hint=f"`ffswap models pull {spec.name} --accept-licence`",
         )
-    if store is None or not (is_lost(state) or state.reason):
+    if store is None or not (is_lost(state) or state.reason or problem):
         return ModelError(
             f"the {spec.kind} {spec.name} is not installed",
             hint=_bring(spec),
         )
-    reason = state.reason or f"{store.place(spec)} is gone"
+    reason = problem or state.reason or f"{store.place(spec)} is gone"
     return ModelError(
         f"the file of {spec.name} cannot be used: {reason}", hint=remedy(spec, state, store)
     )

@@ -10,7 +10,7 @@ from ..models.store import ModelStore
 from .preferences import EMBEDDED_SWAPPER, PREFERRED_SWAPPERS
 from .remedies import is_lost, lacking
 
-__all__ = ["TAKE_EMBEDDED", "best_swapper", "usable_file"]
+__all__ = ["TAKE_EMBEDDED", "best_swapper", "usable_file", "verify_swapper"]
 
 TAKE_EMBEDDED = f"--model {EMBEDDED_SWAPPER} takes the swapper that comes with ffswap"
 """What helps, in hints, whatever has become of the user's files."""
@@ -61,8 +61,26 @@ def _was_installed(spec: ModelSpec, store: ModelStore | None) -> bool:
     return state.status == "installed" or is_lost(state)
 
 
-def _dead_end(name: str, bad: ModelSpec, store: ModelStore) -> ModelError:
-    error = lacking(bad, store)
+def verify_swapper(name: str, catalog: Catalog, store: ModelStore | None) -> None:
+    """Read the files of a swapper and of what it needs, as far as they do not come with ffswap.
+
+    Raises:
+        ModelError: one is damaged, or not the model that it should be.
+    """
+    if store is None or name == EMBEDDED_SWAPPER:
+        return
+    for one in (name, *catalog.get(name).needs):
+        spec = catalog.get(one)
+        problem = None if spec.embedded else store.verify(spec)
+        if problem is not None:
+            raise _dead_end(name, spec, store, problem)
+
+
+def _dead_end(
+    name: str, bad: ModelSpec, store: ModelStore, problem: str | None = None
+) -> ModelError:
+    """Why a run without --model cannot be."""
+    error = lacking(bad, store, problem)
     return ModelError(
         f"{error.message}; without --model the best swapper that is installed is used, and that is "
         f"{name}",
