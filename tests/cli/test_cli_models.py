@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -114,6 +116,13 @@ class TestHelp:
 
     def test_an_unknown_command_is_a_usage_error(self, run):
         assert run("models", "burn").exit_code == 2
+
+    @pytest.mark.parametrize("group", ["models", "engines"])
+    def test_without_a_command_help_is_on_stderr(self, run, group):
+        ended = run(group)
+        assert (ended.exit_code, ended.stdout) == (2, "")
+        assert ended.stderr == run(group, "--help").stdout
+        assert "List, " in ended.stderr
 
 
 class TestFolder:
@@ -251,6 +260,44 @@ class TestPull:
         assert models("pull", "painter", "--from", str(mine)).exit_code == 0
         assert (folder / "knower.onnx").read_bytes() == BODY
 
+    @pytest.mark.parametrize(
+        "options", [[], ["--accept-licence"], ["--offline", "--accept-licence"]]
+    )
+    def test_a_password_in_a_source_is_not_shown(self, models, server, options):
+        source = server.url("/m/").replace("http://", "http://anna:secret@")
+        ended = models("pull", "painter", "--from", source, "--json", *options)
+        assert ended.exit_code in (2, 5)
+        assert server.url("/m/") in ended.stdout
+        assert "secret" not in ended.stdout + ended.stderr
+
+    def test_a_password_in_a_catalogue_is_not_shown(self, models, server, monkeypatch):
+        urls = (server.url("/{file}").replace("http://", "http://anna:secret@"),)
+        specs = {"finder": detector(urls=urls)}
+        monkeypatch.setattr(
+            "ffswap.models.load_catalog", lambda _: Catalog(models=specs, templates={})
+        )
+        for command in (["list", "--json"], ["info", "finder"], ["pull", "finder", "--json"],
+                        ["info", "finder", "--json"]):  # fmt: skip
+            ended = models(*command)
+            assert ended.exit_code == 0
+            assert "secret" not in ended.stdout + ended.stderr
+
+    def test_what_is_there_when_another_model_fails_is_said(self, models, folder, server):
+        del server.files["/knower.onnx"]
+        ended = models("pull", "finder", "painter", "--accept-licence", "-q")
+        failed(
+            ended, 5, "knower.onnx of knower was not brought",
+            "; installed are: finder, painter; painter cannot be used without knower",
+        )  # fmt: skip
+        assert (folder / "painter_128.onnx").exists()
+
+    @pytest.mark.parametrize("value", ["", " "])
+    def test_empty_values_are_refused(self, models, value):
+        failed(models("pull", "finder", "-q", "--from", value), 2, "--from is empty")
+        for command in (["list"], ["remove", "finder"], ["verify"]):
+            ended = models(*command, "--models-dir", value)
+            failed(ended, 2, "'--models-dir'", "it is empty; allowed: a folder")
+
     def test_one_file_for_several_models_is_refused(self, models, mine):
         ended = models("pull", "finder", "knower", "--from", str(mine), "-q")
         failed(ended, 2, "is one file; 2 models were named: finder, knower", "a folder")
@@ -373,6 +420,35 @@ class TestVerify:
         assert "ffswap models pull finder" in lines(ended.stderr, "hint")[0]
         value = json.loads(models("verify", "finder", "--json").stdout)
         assert "sha256" in value["models"][0]["problem"]
+
+    def test_the_hint_is_what_helps(self, models, folder):
+        models("pull", "knower", "--accept-licence", "-q")
+        (folder / "knower.json").write_text("[")
+        (folder / "finder_1.onnx").write_bytes(BODY)
+        hints = lines(models("verify", "--models-dir", str(folder)).stderr, "hint")
+        there = f"--models-dir {folder}`"
+        assert hints[0] == (
+            f"finder: `ffswap models add finder {folder / 'finder_1.onnx'} {there} takes it as it "
+            "is; or move it away"
+        )
+        assert hints[1].startswith(f"knower: `ffswap models remove knower {there}, then ")
+        for command in (["add", "finder", str(folder / "finder_1.onnx")], ["remove", "knower"],
+                        ["pull", "knower", "--accept-licence"], ["verify"]):  # fmt: skip
+            assert models(*command).exit_code == 0
+
+    def test_damage_that_keeps_size_and_time_is_mended_by_the_hint(self, models, folder):
+        models("pull", "finder", "-q")
+        place = folder / "finder_1.onnx"
+        before = place.stat()
+        place.unlink()
+        place.write_bytes(bytes(len(BODY)))
+        os.utime(place, ns=(before.st_atime_ns, before.st_mtime_ns))
+        ended = models("verify", "finder", "--json")
+        hint = json.loads(ended.stdout)["models"][0]["hint"]
+        assert f"ffswap: hint: finder: {hint}\n" in ended.stderr
+        for command in re.findall("`([^`]+)`", hint)[:2]:
+            assert models(*command.split()[2:]).exit_code == 0
+        assert models("verify", "finder").exit_code == 0
 
     def test_what_is_not_installed_is_bad_when_it_is_named(self, models):
         ended = models("verify", "finder")

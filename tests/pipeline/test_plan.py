@@ -70,7 +70,7 @@ def test_each_thing_that_is_missing_is_a_problem(engines, encoders, models, word
 class TestFilesOfTheUser:
     @pytest.fixture(autouse=True)
     def _quick(self, monkeypatch):
-        monkeypatch.setattr(plan.machine, "find_encoders", lambda: ((X264,), None))
+        monkeypatch.setattr("ffswap.pipeline.machine.find_encoders", lambda: ((X264,), None))
 
     @pytest.fixture
     def models(self, tmp_path):

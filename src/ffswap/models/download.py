@@ -14,7 +14,8 @@ import shutil
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator
+from base64 import b64encode
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from email.message import Message
@@ -22,7 +23,7 @@ from http.client import HTTPException, HTTPResponse
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 from urllib.error import HTTPError, URLError
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 from urllib.request import HTTPRedirectHandler, OpenerDirector, Request, build_opener
 
 from .._version import __version__
@@ -30,7 +31,7 @@ from ..errors import CancelledError, DownloadError, OutputWriteError
 from ..files import write_error
 from ._store_files import parse_crc32
 
-__all__ = ["Limits", "Progress", "discard", "download", "published_crc32"]
+__all__ = ["Limits", "Progress", "discard", "download", "published_crc32", "without_login"]
 
 Progress = Callable[[int, "int | None"], None]
 """Called with the bytes that are there and the bytes of the whole file, or None."""
@@ -91,8 +92,9 @@ class _Redirects(HTTPRedirectHandler):
     ) -> Request | None:
         if urlsplit(newurl).scheme.lower() not in self._allowed:
             allowed = " or ".join(self._allowed)
-            raise _BrokenError(f"redirected to {newurl}; allowed: {allowed}", again=False)
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
+            shown = without_login(newurl)
+            raise _BrokenError(f"redirected to {shown}; allowed: {allowed}", again=False)
+        return super().redirect_request(req, fp, code, msg, headers, without_login(newurl))
 
 
 def download(
@@ -108,7 +110,8 @@ def download(
     The caller sees to it that nobody else writes to `part`, and compares digests afterwards.
 
     Args:
-        url: http or https. Redirects are followed; from https only to https.
+        url: http or https. Redirects are followed; from https only to https. A name and a password
+            in it are for its own host only, and are neither shown nor kept.
         part: the file that it becomes, in a folder that is there.
         limits: how long to wait, and how often to try.
         progress: is called from this thread.
@@ -124,9 +127,10 @@ def download(
         CancelledError: `cancel` was set.
     """
     fruitless, most = 0, _size(part)
+    login, url = _login(url), without_login(url)
     while True:
         try:
-            return _fetch(url, part, limits, progress, cancel)
+            return _fetch(url, login, part, limits, progress, cancel)
         except _BrokenError as broken:
             size = _size(part)
             fruitless = 0 if size > most else fruitless + 1
@@ -152,13 +156,14 @@ def published_crc32(
         DownloadError: there is one that holds something else, or nobody answers.
         CancelledError: `cancel` was set.
     """
+    login, url = _login(url), without_login(url)
     parts = urlsplit(url)
     beside = urlunsplit(parts._replace(path=str(PurePosixPath(parts.path).with_suffix(".hash"))))
     for number in range(limits.tries):
         if cancel is not None and cancel.is_set():
             raise _stopped(beside)
         try:
-            with _open(beside, {}, limits) as response, _network(limits):
+            with _open(beside, {}, login, limits) as response, _network(limits):
                 text = response.read(_HASH_BYTES)
             break
         except HTTPError as error:
@@ -182,8 +187,23 @@ def discard(part: Path) -> None:
     _sidecar(part).unlink(missing_ok=True)
 
 
+def without_login(text: str) -> str:
+    """An address, or a text with addresses, without the names and passwords in them."""
+    return re.sub(r"(?<=://)[^/?#\s]*@", "", text)
+
+
+def _login(url: str) -> dict[str, str]:
+    """The header that stands for the name and the password in an address."""
+    parts = urlsplit(url)
+    if parts.username is None:
+        return {}
+    words = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    return {"Authorization": f"Basic {b64encode(words.encode()).decode('ascii')}"}
+
+
 def _fetch(
     url: str,
+    login: Mapping[str, str],
     part: Path,
     limits: Limits,
     progress: Progress | None,
@@ -197,7 +217,7 @@ def _fetch(
             return True
         headers = {"Range": f"bytes={have}-", "If-Range": seen.validator}
     try:
-        with _open(url, headers, limits) as response:
+        with _open(url, headers, login, limits) as response:
             total = _length(response)
             if response.status != _PARTIAL:
                 have = 0
@@ -220,8 +240,16 @@ def _fetch(
 
 
 @contextmanager
-def _open(url: str, headers: dict[str, str], limits: Limits) -> Iterator[HTTPResponse]:
+def _open(
+    url: str, headers: Mapping[str, str], login: Mapping[str, str], limits: Limits
+) -> Iterator[HTTPResponse]:
     """Ask for an address.
+
+    Args:
+        url: without name and password.
+        headers: of the request, and of those to which it is redirected.
+        login: a header of the request alone: another host must not learn it.
+        limits: how long to wait.
 
     Raises:
         HTTPError: the server answers with an error; it is closed already.
@@ -232,7 +260,9 @@ def _open(url: str, headers: dict[str, str], limits: Limits) -> Iterator[HTTPRes
     # Bytes as they are: a packed answer has another length, and no part of it can be asked for.
     always = {"User-Agent": f"ffswap/{__version__}", "Accept-Encoding": "identity"}
     try:
-        request = Request(url, headers=always | headers)
+        request = Request(url, headers={**always, **headers})
+        for name, text in login.items():
+            request.add_unredirected_header(name, text)
     except ValueError as error:
         raise _BrokenError(f"is no address ({error})", again=False) from error
     with _network(limits):
@@ -311,7 +341,7 @@ def _copy(
             if progress is not None:
                 progress(have, total)
             if cancel is not None and cancel.is_set():
-                raise _stopped(response.url)
+                raise _stopped(without_login(response.url))
             with _network(limits):
                 chunk = response.read1(_CHUNK if total is None else min(_CHUNK, total - have))
             if not chunk:

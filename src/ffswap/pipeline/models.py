@@ -10,9 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from ..errors import DownloadError, InternalError, OptionError
+from ..errors import DownloadError, FfswapError, InternalError, OptionError
 from ..models import ModelSpec, embedded_bytes
-from ..models.download import Limits
+from ..models.download import Limits, without_login
 from ..models.pull import addresses, is_address, is_one_file, pull
 from ..models.store import ModelStore
 from .model_reports import ModelProgress, ModelReport, PullReport, Removed, Verified, licence_line
@@ -145,23 +145,40 @@ def pull_models(
         CancelledError: `cancel` was set.
     """
     begun = time.monotonic()
+    if source is not None and not source.strip():
+        raise OptionError(
+            "--from is empty; allowed: a folder, a file or an address, or leave it out"
+        )
     wanted = to_pull(names, specs, folder)
     missing = [one.spec for one in wanted if one.status != "installed"]
     sources = _sources(missing, names, source)
-    again = [] if source is None else ["--from", source]
+    again = [] if source is None else ["--from", without_login(source)]
     store = _store(folder, specs)
     if offline:
         _require_local(missing, sources)
     _require_consent(store, wanted, ["pull", *names, *again], accept_licence=accept_licence)
-    reports = []
+    reports: list[ModelReport] = []
     for index, one in enumerate(wanted):
         tell = _teller(progress, one.spec.name, index, len(wanted))
-        pulled = pull(
-            store, one.spec, sources.get(one.spec.name, ()), limits=limits, cancel=cancel,
-            progress=partial(tell, "fetching"), waiting=partial(tell, "waiting", 0, None),
-        )  # fmt: skip
+        try:
+            pulled = pull(
+                store, one.spec, sources.get(one.spec.name, ()), limits=limits, cancel=cancel,
+                progress=partial(tell, "fetching"), waiting=partial(tell, "waiting", 0, None),
+            )  # fmt: skip
+        except FfswapError as error:
+            error.message += _tale([done.spec for done in reports], one.spec)
+            raise
         reports.append(_report(store, one.spec, fetched=pulled.fetched))
     return PullReport(folder=str(folder), models=tuple(reports), seconds=time.monotonic() - begun)
+
+
+def _tale(done: Sequence[ModelSpec], failed: ModelSpec) -> str:
+    """What a pull that came to an end here has reached, as the end of a sentence."""
+    if not done:
+        return ""
+    waiting = [one.name for one in done if failed.name in one.needs]
+    needs = f"; {' and '.join(waiting)} cannot be used without {failed.name}" if waiting else ""
+    return f"; installed are: {', '.join(one.name for one in done)}{needs}"
 
 
 def _sources(
@@ -177,7 +194,7 @@ def _sources(
         return {one.name: (source,) for one in missing}
     if len(set(names)) > 1:
         raise OptionError(
-            f"--from {source} is one file; {len(set(names))} models were named: {', '.join(names)}",
+            f"--from {without_login(source)} is one file; {len(set(names))} models were named: {', '.join(names)}",
             hint="name one model, or a folder that holds the files of all",
         )
     return {one.name: (source,) if one.name == names[0] else one.urls for one in missing}
@@ -213,7 +230,9 @@ def _require_local(missing: Sequence[ModelSpec], sources: Mapping[str, Sequence[
         return
     told, commands = [], []
     for one in remote:
-        where = ", ".join(sources[one.name] if sources[one.name] != one.urls else addresses(one))
+        where = ", ".join(map(without_login, sources[one.name]))
+        if sources[one.name] == one.urls:
+            where = ", ".join(addresses(one))
         told.append(f"{one.file} of {one.name} (from {where or 'no known address'})")
         commands.append(shlex.join(["ffswap", "models", "add", one.name, one.file]))
     raise DownloadError(

@@ -42,9 +42,7 @@ def remedy(spec: ModelSpec, state: State, store: ModelStore) -> str:
     return get if state.status == "missing" else f"`ffswap models remove {spec.name}`, then {get}"
 
 
-def lacking(
-    spec: ModelSpec, store: ModelStore | None, problem: str | None = None
-) -> ModelError:
+def lacking(spec: ModelSpec, store: ModelStore | None, problem: str | None = None) -> ModelError:
     """The error for a model that is known and cannot be used.
 
     Args:
