@@ -336,6 +336,7 @@ class TestPull:
 
     def test_an_unknown_way_of_progress_is_refused(self, models):
         failed(models("pull", "finder", "--progress", "loud"), 2, "'loud'", "rich")
+        failed(models("pull", "finder", "--progress", "loud", "-q"), 2, "'loud'", "rich")
 
 
 class TestOffline:

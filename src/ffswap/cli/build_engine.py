@@ -115,7 +115,7 @@ def command(
         device=_index(device),
         force=force,
     )
-    display = make_build_display("none" if quiet else progress)
+    display = make_build_display(progress, quiet=quiet)
     folder = engine_folder(engine_dir)
     with StopSignals(quiet=quiet) as signals:
         report = _run(

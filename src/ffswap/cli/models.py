@@ -129,7 +129,7 @@ def pull_command(
     from ..pipeline.model_reports import licence_line
 
     folder = models_folder(models_dir)
-    display = make_pull_display("none" if quiet else progress)
+    display = make_pull_display(progress, quiet=quiet)
     specs = _catalogue(folder)
     if not quiet:
         for one in models.to_pull(names, specs, folder):

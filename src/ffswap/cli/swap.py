@@ -189,18 +189,10 @@ def command(
             encoder=_given("--encoder", encoder), quality=quality, preset=_given("--preset", preset)
         ),
     )
-    display = make_display(progress)
-    if quiet:
-        display = make_display("none")
+    display = make_display(progress, quiet=quiet)
     with StopSignals(quiet=quiet) as signals:
         report = _run(photo, target, output, options, models_folder(models_dir), display, signals)
-    if not quiet:
-        _warn(report)
-    if as_json:
-        result_json(report.as_dict())
-    elif not quiet:
-        result(*_summary(report))
-    return ExitCode.OK if report.complete else ExitCode.CUT_SHORT
+    return _tell(report, as_json=as_json, quiet=quiet)
 
 
 def _files(
@@ -275,6 +267,16 @@ def _run(
                 progress=display, cancel=signals.cancel,
             )  # fmt: skip
     return report
+
+
+def _tell(report: SwapReport, *, as_json: bool, quiet: bool) -> ExitCode:
+    if not quiet:
+        _warn(report)
+    if as_json:
+        result_json(report.as_dict())
+    elif not quiet:
+        result(*_summary(report))
+    return ExitCode.OK if report.complete else ExitCode.CUT_SHORT
 
 
 def _warn(report: SwapReport) -> None:

@@ -14,7 +14,6 @@ import shutil
 import socket
 import ssl
 import threading
-from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -23,15 +22,16 @@ from http.client import HTTPException, HTTPResponse
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 from urllib.error import HTTPError, URLError
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import urlsplit, urlunsplit
 from urllib.request import HTTPRedirectHandler, OpenerDirector, Request, build_opener
 
 from .._version import __version__
 from ..errors import CancelledError, DownloadError, OutputWriteError
 from ..files import write_error
 from ._store_files import parse_crc32
+from .logins import login_of, without_login
 
-__all__ = ["Limits", "Progress", "discard", "download", "published_crc32", "without_login"]
+__all__ = ["Limits", "Progress", "discard", "download", "published_crc32"]
 
 Progress = Callable[[int, "int | None"], None]
 """Called with the bytes that are there and the bytes of the whole file, or None."""
@@ -127,7 +127,7 @@ def download(
         CancelledError: `cancel` was set.
     """
     fruitless, most = 0, _size(part)
-    login, url = _login(url), without_login(url)
+    login, url = login_of(url), without_login(url)
     while True:
         try:
             return _fetch(url, login, part, limits, progress, cancel)
@@ -156,7 +156,7 @@ def published_crc32(
         DownloadError: there is one that holds something else, or nobody answers.
         CancelledError: `cancel` was set.
     """
-    login, url = _login(url), without_login(url)
+    login, url = login_of(url), without_login(url)
     parts = urlsplit(url)
     beside = urlunsplit(parts._replace(path=str(PurePosixPath(parts.path).with_suffix(".hash"))))
     for number in range(limits.tries):
@@ -185,20 +185,6 @@ def discard(part: Path) -> None:
     """Remove a part file and what is known about it, as far as they are there."""
     part.unlink(missing_ok=True)
     _sidecar(part).unlink(missing_ok=True)
-
-
-def without_login(text: str) -> str:
-    """An address, or a text with addresses, without the names and passwords in them."""
-    return re.sub(r"(?<=://)[^/?#\s]*@", "", text)
-
-
-def _login(url: str) -> dict[str, str]:
-    """The header that stands for the name and the password in an address."""
-    parts = urlsplit(url)
-    if parts.username is None:
-        return {}
-    words = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-    return {"Authorization": f"Basic {b64encode(words.encode()).decode('ascii')}"}
 
 
 def _fetch(
@@ -243,13 +229,7 @@ def _fetch(
 def _open(
     url: str, headers: Mapping[str, str], login: Mapping[str, str], limits: Limits
 ) -> Iterator[HTTPResponse]:
-    """Ask for an address.
-
-    Args:
-        url: without name and password.
-        headers: of the request, and of those to which it is redirected.
-        login: a header of the request alone: another host must not learn it.
-        limits: how long to wait.
+    """Ask for an address; where a redirect leads, nobody learns the login.
 
     Raises:
         HTTPError: the server answers with an error; it is closed already.

@@ -12,7 +12,8 @@ from urllib.parse import SplitResult, urlsplit
 from urllib.request import url2pathname
 
 from ..errors import DownloadError, FfswapError, InputMissingError, ModelError, OptionError
-from .download import Limits, Progress, discard, download, published_crc32, without_login
+from .download import Limits, Progress, discard, download, published_crc32
+from .logins import without_login
 from .pins import Pin
 from .spec import ModelSpec
 from .store import ModelStore

@@ -12,7 +12,8 @@ from typing import Literal
 
 from ..errors import DownloadError, FfswapError, InternalError, OptionError
 from ..models import ModelSpec, embedded_bytes
-from ..models.download import Limits, without_login
+from ..models.download import Limits
+from ..models.logins import without_login
 from ..models.pull import addresses, is_address, is_one_file, pull
 from ..models.store import ModelStore
 from .model_reports import ModelProgress, ModelReport, PullReport, Removed, Verified, licence_line
