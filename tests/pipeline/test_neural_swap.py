@@ -238,7 +238,7 @@ class TestBadInput:
         ended = self.run(cli, tmp_path, tmp_path / "none", "--model", "ghost_1_256")
         assert ended.code == 3
         assert "the swapper ghost_1_256 is not installed" in ended.err
-        assert "ffswap models pull ghost_1_256" in ended.err
+        assert f"`ffswap models pull ghost_1_256 --models-dir {tmp_path / 'none'}`" in ended.err
 
     def test_a_swapper_needs_its_recogniser(self, cli, tmp_path):
         models = install(tmp_path, needed("ghost_1_256", known.identity_swapper))
