@@ -451,6 +451,16 @@ class TestVerify:
             assert models(*command.split()[2:]).exit_code == 0
         assert models("verify", "finder").exit_code == 0
 
+    def test_a_file_that_is_gone_is_bad_until_it_is_forgotten(self, models, folder):
+        models("pull", "finder", "-q")
+        (folder / "finder_1.onnx").unlink()
+        ended = models("verify")
+        assert ended.exit_code == 3
+        assert ended.stdout.endswith("bad: the file is gone\n")
+        assert "`ffswap models remove finder` forgets it" in ended.stderr
+        assert models("remove", "finder").exit_code == 0
+        assert models("verify").exit_code == 0
+
     def test_what_is_not_installed_is_bad_when_it_is_named(self, models):
         ended = models("verify", "finder")
         assert ended.exit_code == 3

@@ -331,9 +331,13 @@ class TestBadInput:
             pin.write_text(json.dumps(record), encoding="utf-8")
         ended = self.run(cli, tmp_path, models, *OPTIONS, *asked)
         assert ended.code == 3, ended.err
-        words = ["ghost_1_256", "ffswap models pull ", "ffswap models add "]
+        words = [
+            "ghost_1_256",
+            "ffswap models pull ",
+            "ffswap models add ",
+            "ffswap models remove ",
+        ]
         words += ["--model mesh"] * (not asked or spoil == "another net")
-        words += ["ffswap models remove "] * (spoil != "gone")
         words += ["this file fits: uniface_256"] * (spoil == "another net")
         assert [word for word in words if word not in ended.err] == []
         assert "Traceback" not in ended.err

@@ -120,7 +120,8 @@ class ModelStore:
         """
         state = self.status(spec)
         if state.status != "installed" or state.pin is None:
-            return state.reason or "it is not installed"
+            gone = "the file is gone" if state.pin is not None else "it is not installed"
+            return state.reason or gone
         place = self.place(spec)
         if (damage := self._compare(spec, state.pin)) is not None:
             return damage

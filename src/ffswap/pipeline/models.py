@@ -17,7 +17,7 @@ from ..models.logins import without_login
 from ..models.pull import addresses, is_address, is_one_file, pull
 from ..models.store import ModelStore
 from .model_reports import ModelProgress, ModelReport, PullReport, Removed, Verified, licence_line
-from .remedies import remedy
+from .remedies import is_lost, remedy
 
 __all__ = [
     "add_model",
@@ -301,7 +301,7 @@ def verify_models(names: Sequence[str], specs: Specs, folder: Path) -> tuple[Ver
     """Read the files of models and compare their sha256.
 
     Args:
-        names: of the models; none: all that are there.
+        names: of the models; none: all that are there, or were and are gone.
         specs: the catalogue, by name.
         folder: the store.
 
@@ -312,7 +312,12 @@ def verify_models(names: Sequence[str], specs: Specs, folder: Path) -> tuple[Ver
     chosen = [_get(specs, name) for name in dict.fromkeys(names)]
     if not names:
         chosen = [specs[name] for name in sorted(specs)]
-        chosen = [one for one in chosen if store.status(one).status != "missing"]
+        states = [store.status(one) for one in chosen]
+        chosen = [
+            one
+            for one, state in zip(chosen, states, strict=True)
+            if state.status != "missing" or is_lost(state)
+        ]
     return tuple(_verify(store, one) for one in chosen)
 
 

@@ -38,8 +38,11 @@ def remedy(spec: ModelSpec, state: State, store: ModelStore) -> str:
         place = shlex.quote(str(store.place(spec)))
         return f"`ffswap models add {spec.name} {place}` takes it as it is; or move it away"
     get = _bring(spec)
+    forget = f"`ffswap models remove {spec.name}`"
+    if state.status == "missing":
+        return get if state.pin is None else f"{get}; or {forget} forgets it"
     # A pull believes a pin whose size and time fit the file, and cannot replace a pin.
-    return get if state.status == "missing" else f"`ffswap models remove {spec.name}`, then {get}"
+    return f"{forget}, then {get}"
 
 
 def lacking(spec: ModelSpec, store: ModelStore | None, problem: str | None = None) -> ModelError:
