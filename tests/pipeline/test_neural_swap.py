@@ -4,7 +4,10 @@ where was painted and for whom.
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
+from contextlib import ExitStack
 
 import numpy as np
 import pytest
@@ -12,7 +15,9 @@ import pytest
 from ffswap.geometry import affine
 from ffswap.geometry.similarity import similarity
 from ffswap.models import get, load_catalog, names, template
+from ffswap.models.onnx_files import load_onnx
 from ffswap.models.store import ModelStore
+from ffswap.pipeline.nets import Nets
 from ffswap.pipeline.swappers import best_swapper
 from tests import known_answers as known
 from tests.pipeline.neural_models import (
@@ -233,7 +238,7 @@ class TestBadInput:
         ended = self.run(cli, tmp_path, tmp_path / "none", "--model", "ghost_1_256")
         assert ended.code == 3
         assert "the swapper ghost_1_256 is not installed" in ended.err
-        assert "ffswap models pull ghost_1_256" in ended.err
+        assert f"`ffswap models pull ghost_1_256 --models-dir {tmp_path / 'none'}`" in ended.err
 
     def test_a_swapper_needs_its_recogniser(self, cli, tmp_path):
         models = install(tmp_path, needed("ghost_1_256", known.identity_swapper))
@@ -263,7 +268,9 @@ class TestBadInput:
         file.write_bytes(known.recogniser(get(RECOGNISER), 1))
         ended = self.run(cli, tmp_path, tmp_path / "none", "--model", file)
         assert ended.code == 3
-        assert "inswapper_128.onnx" in ended.err
+        assert "inswapper_128.onnx: is not inswapper_128: there is no input" in ended.err
+        assert "this file fits: " in ended.err
+        assert RECOGNISER in ended.err
 
     def test_a_reference_without_a_face_is_refused(self, cli, tmp_path):
         models = install(tmp_path, finds())
@@ -296,12 +303,61 @@ class TestBadInput:
         assert "ghost_1_256.onnx" in ended.err
 
     def test_a_swapper_without_its_matrix_is_refused(self, cli, tmp_path):
-        models = install(
-            tmp_path, {**finds(FACE), **needed("inswapper_128", known.identity_swapper)}
-        )
-        ended = self.run(cli, tmp_path, models, "--model", "inswapper_128")
+        file = tmp_path / "inswapper_128.onnx"
+        file.write_bytes(known.identity_swapper(get("inswapper_128"), 1))
+        ended = self.run(cli, tmp_path, tmp_path / "none", "--model", file)
         assert ended.code == 3
         assert "matrix" in ended.err
+
+    @pytest.mark.parametrize("asked", [(), ("--model", "ghost_1_256")])
+    @pytest.mark.parametrize("spoil", ["cut short", "gone", "another net"])
+    def test_an_installed_swapper_gone_bad_is_no_dead_end(self, cli, tmp_path, asked, spoil):
+        models = install(tmp_path, {**finds(FACE), **needed("ghost_1_256", known.identity_swapper)})
+        file = models / "ghost_1_256.onnx"
+        if spoil == "gone":
+            file.unlink()
+        elif spoil == "cut short":
+            os.truncate(file, 1000)
+        else:  # as of an ffswap that did not compare
+            other = known.identity_swapper(get("uniface_256"), 1)
+            file.unlink()
+            file.write_bytes(other)
+            pin = models / "ghost_1_256.json"
+            record = json.loads(pin.read_text("utf-8"))
+            record["pin"] |= {
+                "size_bytes": len(other), "mtime_ns": file.stat().st_mtime_ns,
+                "sha256": hashlib.sha256(other).hexdigest(),
+            }  # fmt: skip
+            pin.write_text(json.dumps(record), encoding="utf-8")
+        ended = self.run(cli, tmp_path, models, *OPTIONS, *asked)
+        assert ended.code == 3, ended.err
+        words = [
+            "ghost_1_256",
+            "ffswap models pull ",
+            "ffswap models add ",
+            "ffswap models remove ",
+        ]
+        words += ["--model mesh"] * (not asked or spoil == "another net")
+        words += ["this file fits: uniface_256"] * (spoil == "another net")
+        assert [word for word in words if word not in ended.err] == []
+        assert "Traceback" not in ended.err
+
+    def test_a_file_given_by_its_path_is_read_once(self, tmp_path, monkeypatch):
+        file = tmp_path / "inswapper_128.onnx"
+        file.write_bytes(with_matrix(known.identity_swapper(get("inswapper_128"), 1)))
+        reads = []
+
+        def read(path):
+            reads.append(path)
+            return load_onnx(path)
+
+        monkeypatch.setattr("ffswap.pipeline.nets.load_onnx", read)
+        with ExitStack() as stack:
+            nets = Nets(load_catalog(), None, 1, stack)
+            session, matrix = nets.open_with_matrix(nets.find(str(file), "swapper"))
+            assert set(session.inputs) == {"source", "target"}
+        np.testing.assert_array_equal(matrix, np.eye(512)[::-1])
+        assert reads == [file]
 
     def test_the_embedded_swapper_needs_the_face_mesh(self, cli, tmp_path):
         models = install(tmp_path, finds(FACE))

@@ -25,9 +25,10 @@ from ..errors import (
 )
 from .messages import note, result_json
 
-__all__ = ["DEBUG_VARIABLE", "ExitCode", "StoppedError", "guard"]
+__all__ = ["DEBUG_VARIABLE", "STOPPED_HINT", "ExitCode", "StoppedError", "guard"]
 
 DEBUG_VARIABLE = "FFSWAP_DEBUG"
+STOPPED_HINT = "to start again, give the same command"
 
 # The class of all usage errors is not exported, but its best-known child is.
 _UsageError: Any = typer.BadParameter.__base__
@@ -95,7 +96,7 @@ def guard(call: Callable[[], Any], *, as_json: bool) -> int:
         no_memory = MachineError("the memory of this machine is not enough")
         return _fail(error, no_memory, ExitCode.MACHINE, as_json)
     except (KeyboardInterrupt, typer.Abort) as error:
-        stopped = CancelledError("stopped", hint="to start again, give the same command")
+        stopped = CancelledError("stopped", hint=STOPPED_HINT)
         return _fail(error, stopped, ExitCode.INTERRUPTED, as_json)
     except Exception as error:  # noqa: BLE001  the last line: a user gets a sentence, not a trace
         bug = InternalError(f"{type(error).__name__}: {error}")

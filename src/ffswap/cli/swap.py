@@ -18,8 +18,8 @@ from ..options import (
     SwapOptions,
 )
 from .bars import MODES
-from .errors import ExitCode
-from .folders import models_folder, own_catalogue
+from .errors import STOPPED_HINT, ExitCode
+from .folders import ModelsDir, completes_hints, models_folder, own_catalogue
 from .messages import note, printable, result, result_json
 from .progress import Display, make_display
 from .signals import StopSignals
@@ -90,9 +90,6 @@ _Boost = Annotated[
     int | None, _value("--pixel-boost", "PX", "side of the square that a face is swapped at")
 ]
 _Blend = Annotated[float, _value("--blend", "0..1", "how much of --restore is taken")]
-_ModelsDir = Annotated[
-    Path | None, _value("--models-dir", "DIR", "where models are kept (FFSWAP_MODELS_DIR)")
-]
 _Start = Annotated[
     str | None, _value("--start", "POSITION", f"first moment kept: {_POSITION_HELP}")
 ]
@@ -130,6 +127,7 @@ _Quiet = Annotated[
 ]
 
 
+@completes_hints
 def command(
     source: _Source,
     target: _Target,
@@ -146,7 +144,7 @@ def command(
     restore: _Restore = None,
     pixel_boost: _Boost = None,
     blend: _Blend = 0.8,
-    models_dir: _ModelsDir = None,
+    models_dir: ModelsDir = None,
     start: _Start = None,
     end: _End = None,
     encoder: _Encoder = None,
@@ -191,18 +189,10 @@ def command(
             encoder=_given("--encoder", encoder), quality=quality, preset=_given("--preset", preset)
         ),
     )
-    display = make_display(progress)
-    if quiet:
-        display = make_display("none")
+    display = make_display(progress, quiet=quiet)
     with StopSignals(quiet=quiet) as signals:
         report = _run(photo, target, output, options, models_folder(models_dir), display, signals)
-    if not quiet:
-        _warn(report)
-    if as_json:
-        result_json(report.as_dict())
-    elif not quiet:
-        result(*_summary(report))
-    return ExitCode.OK if report.complete else ExitCode.CUT_SHORT
+    return _tell(report, as_json=as_json, quiet=quiet)
 
 
 def _files(
@@ -264,8 +254,7 @@ def _run(
     display: Display,
     signals: StopSignals,
 ) -> SwapReport:
-    hint = "to start again, give the same command"
-    with signals.told(f"nothing was written to {output}", hint=hint):
+    with signals.told(f"nothing was written to {output}", hint=STOPPED_HINT):
         # Imported when it is run: the pipeline loads FFmpeg and the nets, and --help needs neither.
         # The name is looked up in its package at each call, so that a test can put its own there.
         from .. import pipeline
@@ -278,6 +267,16 @@ def _run(
                 progress=display, cancel=signals.cancel,
             )  # fmt: skip
     return report
+
+
+def _tell(report: SwapReport, *, as_json: bool, quiet: bool) -> ExitCode:
+    if not quiet:
+        _warn(report)
+    if as_json:
+        result_json(report.as_dict())
+    elif not quiet:
+        result(*_summary(report))
+    return ExitCode.OK if report.complete else ExitCode.CUT_SHORT
 
 
 def _warn(report: SwapReport) -> None:

@@ -13,6 +13,7 @@ import onnx
 
 from ..carriers import F32
 from ..errors import ModelError
+from ..files import PathLike
 from ._proto import walk
 from .graph import TensorInfo, inputs_of, outputs_of
 from .spec import ModelSpec
@@ -204,7 +205,11 @@ def _wanted_outputs(spec: ModelSpec) -> list[_Port]:
 
 
 def check_interface(
-    model: onnx.ModelProto, spec: ModelSpec, *, among: Iterable[ModelSpec] = ()
+    model: onnx.ModelProto,
+    spec: ModelSpec,
+    *,
+    among: Iterable[ModelSpec] = (),
+    file: PathLike | None = None,
 ) -> None:
     """Refuse a file that cannot be the model that the catalogue names.
 
@@ -215,6 +220,7 @@ def check_interface(
         model: as it was read: `clean` would take the matrix of a projected source away.
         spec: what it should be.
         among: models of the catalogue that the file may be instead, for the hint.
+        file: that it was read from, for messages.
 
     Raises:
         ModelError: an input or output is missing, one too many, or of another type or shape; or the
@@ -228,7 +234,7 @@ def check_interface(
     except ModelError as error:
         others = fitting(model, among)
         hint = f"this file fits: {', '.join(others)}" if others else error.hint
-        raise ModelError(f"is not {spec.name}: {error.message}", hint=hint) from error
+        raise ModelError(f"is not {spec.name}: {error.message}", hint=hint, file=file) from error
 
 
 def fitting(model: onnx.ModelProto, specs: Iterable[ModelSpec]) -> list[str]:
