@@ -24,6 +24,7 @@ from tests.pipeline.neural_models import (
     finds,
     install,
     portrait,
+    with_matrix,
 )
 
 FACE = known.face_points(150, 120, 100, 12)
@@ -45,16 +46,6 @@ def needed(name, made):
     if spec.source.converter is not None:
         models[spec.source.converter] = known.converter(1)
     return models
-
-
-def with_matrix(data):
-    """A swapper's file with a matrix for its caller, in the middle of the other weights."""
-    import onnx
-
-    model = onnx.load_from_string(data)
-    matrix = onnx.numpy_helper.from_array(np.eye(512, dtype=np.float32)[::-1].copy(), "buff2fs")
-    model.graph.initializer.insert(1, matrix)
-    return model.SerializeToString()
 
 
 def painted_region(spec, points, grow=1.5):

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..carriers import F32
 from ..engines import OrtCpuSession, Session
 from ..errors import ModelError, OptionError
 from ..models import Catalog, ModelSpec, embedded_bytes
-from ..models.interface import check_interface, find_matrix, fitting
+from ..models.interface import PortNames, check_interface, find_matrix, fitting
 from ..models.onnx_files import Graph, load_onnx
 from ..models.spec import Kind
 from ..models.store import ModelStore
 from ..stages.feed import SharedNet
 from .preferences import EMBEDDED_SWAPPER
+from .renamed import RenamedSession
 from .swappers import best_swapper, usable_file
 
 __all__ = ["Net", "Nets"]
@@ -150,7 +151,8 @@ class Nets:
         fits = fitting(graph, specs)
         if path.stem in fits:
             return Net(spec=self.catalog.models[path.stem], file=path)
-        if len(fits) != 1:
+        alike = [self.catalog.models[name] for name in fits]
+        if len({_used(spec) for spec in alike}) != 1:
             known = ", ".join(sorted(spec.name for spec in specs))
             found = (
                 f"it could be {', '.join(fits)}" if fits else "none has these inputs and outputs"
@@ -161,7 +163,9 @@ class Nets:
                 hint="give the file the name of its model, such as inswapper_128.onnx, or describe "
                 "it in a catalogue of your own",
             )
-        return Net(spec=self.catalog.models[fits[0]], file=path)
+        # Of several that are used alike it may be any: it goes by the name of its file.
+        name = fits[0] if len(fits) == 1 else path.stem
+        return Net(spec=replace(alike[0], name=name), file=path)
 
     def open(self, net: Net) -> Session:
         """A session of the net on the CPU.
@@ -179,21 +183,21 @@ class Nets:
         spec, matrix = net.spec, None
         if net.file is None:
             return self._enter(OrtCpuSession(embedded_bytes(spec), name=spec.name)), None
-        graph = self._checked(net.file, spec)
+        graph, names = self._checked(net.file, spec)
         if spec.source is not None and spec.source.projected:
             matrix = find_matrix(graph, spec)
         del graph  # before the session is made: both hold all weights
-        session = OrtCpuSession(net.file, threads=self._threads, name=spec.name)
-        return self._enter(session), matrix
+        session: Session = OrtCpuSession(net.file, threads=self._threads, name=spec.name)
+        return self._enter(session if names.own else RenamedSession(session, names)), matrix
 
-    def _checked(self, file: Path, spec: ModelSpec) -> Graph:
-        """A file's graph, which is that of the entry in the catalogue."""
+    def _checked(self, file: Path, spec: ModelSpec) -> tuple[Graph, PortNames]:
+        """A file's graph, which is that of the entry in the catalogue, and what it calls its ports."""
         graph = load_onnx(file)
         try:
-            check_interface(graph, spec, among=list(self.catalog.models.values()))
+            names = check_interface(graph, spec, among=list(self.catalog.models.values()))
         except ModelError as error:
             raise ModelError(error.message, file=file, hint=error.hint) from error
-        return graph
+        return graph, names
 
     def open_shared(self, net: Net) -> SharedNet:
         """A net that several users take turns at; it is loaded once."""
@@ -201,5 +205,13 @@ class Nets:
             self._shared[net.spec.name] = SharedNet(self.open(net), net.spec)
         return self._shared[net.spec.name]
 
-    def _enter(self, session: OrtCpuSession) -> Session:
+    def _enter(self, session: Session) -> Session:
         return self._stack.enter_context(session)
+
+
+def _used(spec: ModelSpec) -> str:
+    """Everything in which the use of two models of one interface may differ."""
+    return repr(
+        (spec.family, spec.outputs, spec.image, spec.result, spec.template, spec.source,
+         sorted(spec.constants.items()), sorted(spec.classes.items()), spec.score)
+    )  # fmt: skip
