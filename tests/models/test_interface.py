@@ -77,6 +77,7 @@ def small(name: str) -> ModelSpec:
     return spec
 
 
+@pytest.mark.conformance("interface")
 @pytest.mark.parametrize("name", names(embedded=False))
 def test_a_replica_fits_its_entry(name: str):
     check_interface(replica(name), small(name))
@@ -86,6 +87,7 @@ def test_every_replica_stands_for_an_entry():
     assert set(FAMILIES) == {SAME.get(name, name) for name in names(embedded=False)}
 
 
+@pytest.mark.conformance("interface")
 @pytest.mark.parametrize("name", names(embedded=True))
 def test_the_embedded_nets_fit_their_entries(name: str):
     model = onnx.load_from_string(embedded_bytes(get(name)))
@@ -279,6 +281,7 @@ def numbered(model: onnx.ModelProto) -> None:
         value.name = str(446 + 3 * number)
 
 
+@pytest.mark.conformance("names")
 @pytest.mark.parametrize("name", sorted({*names(embedded=False)} - {"uniface_256"}))
 def test_names_do_not_matter_where_shapes_tell_what_is_meant(name: str):
     model, spec = replica(name), small(name)
@@ -309,7 +312,7 @@ def test_tables_by_stride_are_read_by_kind():
     # Where shapes are alike it is the order that counts, and it is the wrong one.
     yunet = replica("yunet_2023_mar")
     yunet.graph.output.append(yunet.graph.output.pop(0))
-    with pytest.raises(ModelError, match="cls_16: .* as output 1 has to be"):
+    with pytest.raises(ModelError, match=r"cls_16: .* as output 1 has to be"):
         check_interface(yunet, small("yunet_2023_mar"))
 
 

@@ -56,6 +56,7 @@ def painted_region(spec, points, grow=1.5):
     return ((at > -grow) & (at < spec.size + grow - 1)).all(-1)
 
 
+@pytest.mark.conformance("identity")
 @pytest.mark.parametrize("name", sorted(names("swapper")))
 def test_a_swapper_that_changes_nothing_leaves_the_clip_as_it_was(cli, tmp_path, name):
     clip = WaveClip(tmp_path / "in.mkv")

@@ -103,6 +103,6 @@ def test_a_detector_of_numbered_outputs_is_used_under_the_name_of_its_file(nets,
 def test_of_models_that_are_used_otherwise_none_is_chosen(nets, tmp_path):
     file = tmp_path / "mine.onnx"
     file.write_bytes(known.identity_swapper(get("ghost_1_256"), 1))
-    with pytest.raises(ModelError, match="it could be ghost_1_256, .*, hififace") as caught:
+    with pytest.raises(ModelError, match=r"it could be ghost_1_256, .*, hififace") as caught:
         nets.find(str(file), "swapper")
     assert "give the file the name of its model" in str(caught.value.hint)

@@ -49,6 +49,11 @@ class Port:
             _is(info.shape, shape) for shape in self.shapes
         )
 
+    @property
+    def shape_in_words(self) -> str:
+        """The first of the shapes, N for the batch."""
+        return f"({', '.join(map(_said, self.shapes[0])).replace('batch', 'N')})"
+
     def __str__(self) -> str:
         shapes = " or ".join(f"({', '.join(map(_said, shape))})" for shape in self.shapes)
         return f"{' or '.join(self.dtypes)} {shapes}"
