@@ -27,6 +27,7 @@ OPTIONS = ("--detector", DETECTOR, "--landmarker", "none", "--no-keep-occluders"
 
 def install(folder: Path, models: Mapping[str, bytes]) -> Path:
     """A folder of model files by the name of the catalogue; their licences are accepted."""
+    folder.mkdir(exist_ok=True)
     store = ModelStore(folder / "models")
     for name, data in models.items():
         spec, file = get(name), folder / f"{name}.onnx"

@@ -211,6 +211,44 @@ def test_a_restorer_goes_over_what_was_swapped(cli, tmp_path, two_people):
     assert not off[1].any()
 
 
+def with_blind_swapper(tmp_path, level):
+    """The models of `two_people` with a swapper that fails for crops darker than this."""
+    spec = get("hyperswap_1a_256")
+    data = known.blind_below(known.painter(spec, 1), spec.picture, level)
+    return install(tmp_path, {**finds(LEFT, RIGHT), "hyperswap_1a_256": data})
+
+
+def test_a_face_for_which_the_net_gives_no_numbers_stays_and_is_reported(cli, tmp_path, two_people):
+    clip, _ = two_people
+    models = with_blind_swapper(tmp_path / "blind", (sum(ANNA) + sum(BEN)) / 6)
+    out, source = tmp_path / "out.mkv", portrait(tmp_path / "carl.png", CARL)
+    ended = swap(cli, models, source, clip, out, "--faces", "all")
+    assert (
+        "warning: 2 faces were not swapped (2: a net gave values that are not numbers for them)"
+        in ended.err
+    )
+    assert "faces: 2 swapped on 2 tracks, 0 frames without a face, 2 faces left as they are" in (
+        ended.out
+    )
+    assert (colours_at(out) != colours_at(clip)).any(1).tolist() == [True, False]
+    ended = swap(cli, models, source, clip, tmp_path / "2.mkv", "--faces", "all", "--json")
+    report = json.loads(ended.out)
+    assert (report["faces"], report["faces_skipped"]) == (2, {"values": 2})
+
+
+def test_a_net_that_gives_no_numbers_for_any_face_is_an_error(cli, tmp_path, two_people):
+    clip, _ = two_people
+    models = with_blind_swapper(tmp_path / "blind", 2.0)
+    out, source = tmp_path / "out.mkv", portrait(tmp_path / "carl.png", CARL)
+    ended = cli(
+        "swap", source, clip, out, *OPTIONS, "--models-dir", models, "--encoder", "ffv1",
+        "--faces", "all",
+    )  # fmt: skip
+    assert ended.code == 5
+    assert "hyperswap_1a_256, or a net of its masks, gave values that are not numbers" in ended.err
+    assert not out.exists()
+
+
 class TestBadInput:
     def run(self, cli, tmp_path, models, *options):
         clip = WaveClip(tmp_path / "in.mkv")

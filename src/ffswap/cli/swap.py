@@ -292,11 +292,13 @@ def _count(number: int, noun: str) -> str:
 
 
 def _summary(report: SwapReport) -> list[str]:
+    skipped = sum(report.faces_skipped.values())
     lines = [
         f"{printable(report.output)}: {_count(report.frames, 'frame')} in {report.seconds:.1f} s"
         f" ({report.fps:.1f} frames/s)",
         f"faces: {report.faces} swapped on {_count(report.tracks, 'track')}, "
-        f"{_count(report.frames_without_face, 'frame')} without a face",
+        f"{_count(report.frames_without_face, 'frame')} without a face"
+        + (f", {_count(skipped, 'face')} left as they are" if skipped else ""),
         f"model {report.model} ({report.model_reason}), device {report.device}, "
         f"encoder {report.encoder} ({report.pixel_format})",
     ]

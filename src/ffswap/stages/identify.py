@@ -41,10 +41,8 @@ class Recogniser:
                 `geometry.similarity.is_alignable` is true.
 
         Returns:
-            (m, d) float32; d is 512 for the nets of the catalogue.
-
-        Raises:
-            EngineError: the net's output has values that are not numbers.
+            (m, d) float32; d is 512 for the nets of the catalogue. NaN where the net's answer was
+            no number.
         """
         size = self._net.size
         matrices = similarity(points, self._template, size)
