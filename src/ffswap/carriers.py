@@ -163,7 +163,8 @@ class Faces:
         score: (n,) float32, 0 to 1.
         box: (n, 4) float32, left, top, right, bottom.
         points: (n, 5, 2) float32: eyes (image left, image right), nose tip, mouth corners.
-        fresh: (n,) bool, True where the track has no past (a new face, or after a cut).
+        fresh: (n,) bool, True where the track has no past (a new face, or after a cut), or where its
+            past may be that of another face.
         mesh: (n, 468, 3) float32, vertices of the face mesh: x, y in pixels, z in the same unit,
             smaller is nearer to the camera; None where no face mesh was asked for.
         landmarks: (n, 68, 2) float32, the points of iBUG 300-W; None where nothing finds them.

@@ -149,20 +149,29 @@ class FaceTracker:
         return self._rows(i)
 
     def _follow(self, frames: Frames, i: int, now: float) -> None:
+        if not self._tracks:
+            return
         meshes, scores = self._net(frames, i, [roi_from_mesh(t.raw) for t in self._tracks])
+        boxes = np.stack([mesh_box(mesh) for mesh in meshes])
+        overlap = np.stack([box_iou(track.box, boxes) for track in self._tracks])
+        owned = _shared_out(overlap, boxes)
         kept: list[_Track] = []
-        for track, mesh, score in zip(self._tracks, meshes, scores, strict=True):
-            twin = any(box_iou(t.box, mesh_box(mesh)[None])[0] > SAME_FACE_IOU for t in kept)
-            jump = roi_from_mesh(mesh).size / roi_from_mesh(track.raw).size
-            if twin:
-                continue
-            if score < self._options.score or not 1 / LARGEST_JUMP < jump < LARGEST_JUMP:
+        for t, track in enumerate(self._tracks):
+            m = owned.get(t)
+            if m is None or not self._holds(track, meshes[m], float(scores[m])):
                 self._lost.append(track)
                 self._search_until_s = now + SEARCH_AFTER_LOSS_S
                 continue
-            self._update(track, mesh, float(score), now)
+            rivals = np.flatnonzero(overlap[:, m] > SAME_FACE_IOU)
+            track.fresh = any(int(other) not in owned for other in rivals)
+            self._update(track, meshes[m], float(scores[m]), now)
             kept.append(track)
         self._tracks = kept
+
+    def _holds(self, track: _Track, mesh: F32, score: float) -> bool:
+        """Whether the mesh is that of a face, and may be that of the track's."""
+        jump = roi_from_mesh(mesh).size / roi_from_mesh(track.raw).size
+        return score >= self._options.score and 1 / LARGEST_JUMP < jump < LARGEST_JUMP
 
     def _update(self, track: _Track, mesh: F32, score: float, now: float) -> None:
         size = roi_from_mesh(mesh, 1.0).size
@@ -220,6 +229,27 @@ class FaceTracker:
         for track in tracks:
             track.fresh = False
         return faces
+
+
+def _shared_out(overlap: F32, boxes: F32) -> dict[int, int]:
+    """Index of the mesh by that of its track, where faces cross: the likeliest pair first.
+
+    A track takes the mesh that was found where it was, or one that overlaps with it as the same
+    face does. A mesh on a face that is taken already goes to nobody.
+
+    Args:
+        overlap: (n, n) of each track's last place with each of the meshes.
+        boxes: (n, 4) of the meshes.
+    """
+    count = len(boxes)
+    allowed = np.eye(count, dtype=bool) | (overlap > SAME_FACE_IOU)
+    pairs = sorted(zip(*np.nonzero(allowed), strict=True), key=lambda pair: -overlap[pair])
+    owned: dict[int, int] = {}
+    for track, mesh in pairs:
+        taken = boxes[list(owned.values())] if owned else np.zeros((0, 4), np.float32)
+        if int(track) not in owned and not (box_iou(boxes[mesh], taken) > SAME_FACE_IOU).any():
+            owned[int(track)] = int(mesh)
+    return owned
 
 
 def still_mesh(detector: FaceDetector, net: MeshNet, frames: Frames, score: float) -> F32:
