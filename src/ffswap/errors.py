@@ -92,7 +92,14 @@ class UserError(FfswapError):
 
 
 class OptionError(UserError, ValueError):
-    """An option has a value that is not allowed."""
+    """An option has a value that is not allowed.
+
+    Attributes:
+        option: the name of the option with which the message begins, as ``NAME is VALUE; allowed:``,
+            so that a program can say what its user calls it; None: the message begins otherwise.
+    """
+
+    option: str | None = None
 
 
 class InputError(UserError):

@@ -40,7 +40,14 @@ MAX_OPT_LEVEL = 5
 
 def _require(ok: bool, name: str, value: object, allowed: str) -> None:
     if not ok:
-        raise OptionError(f"{name} is {value!r}; allowed: {allowed}")
+        raise _refused(name, f"{name} is {value!r}; allowed: {allowed}")
+
+
+def _refused(option: str, message: str, hint: str | None = None) -> OptionError:
+    """The error of an option with whose name the message begins."""
+    error = OptionError(message, hint=hint)
+    error.option = option
+    return error
 
 
 @dataclass(frozen=True)
@@ -104,7 +111,8 @@ class FaceChoice:
             return cls("all")
         if match := re.fullmatch(r"left-right:([1-9]\d?(?:,[1-9]\d?)*)", text):
             return cls("left-right", tuple(sorted({int(one) for one in match[1].split(",")})))
-        raise OptionError(
+        raise _refused(
+            "faces",
             f"faces is {text!r}; allowed: largest, all, or left-right:N with places counted from 1",
             hint="left-right:1,3 means the first and the third face from the left",
         )
@@ -251,7 +259,7 @@ class ModelOptions:
         angles = self.detector_angles
         _require(
             len(angles) > 0 and set(angles) <= {0, 90, 180, 270} and len(set(angles)) == len(angles),
-            "detector_angles", angles, "one or more of 0, 90, 180, 270, each once",
+            "detector_angles", ",".join(map(str, angles)), "one or more of 0, 90, 180, 270, each once",
         )  # fmt: skip
         kinds = get_args(MaskKind)
         _require(

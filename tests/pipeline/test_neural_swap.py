@@ -337,7 +337,7 @@ class TestBadInput:
         models = install(tmp_path, finds(FACE))
         ended = self.run(cli, tmp_path, models, *OPTIONS)
         assert ended.code == 2
-        assert "the embedded swapper needs the face mesh; landmarker is 'none'" in ended.err
+        assert "the embedded swapper needs the face mesh; --landmarker is 'none'" in ended.err
 
     def test_an_area_needs_68_points(self, cli, tmp_path):
         models = install(tmp_path, {**finds(FACE), **needed("ghost_1_256", known.identity_swapper)})

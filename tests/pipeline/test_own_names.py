@@ -15,6 +15,7 @@ import pytest
 
 from ffswap.errors import ModelError
 from ffswap.models import ModelSpec, get, load_catalog
+from ffswap.pipeline.finder import points_guesser
 from ffswap.pipeline.nets import Nets
 from tests import known_answers as known
 from tests.known_detectors import known_yolo
@@ -28,6 +29,7 @@ from tests.pipeline.neural_models import (
     portrait,
     with_matrix,
 )
+from tests.stages.fake_nets import FakeNet
 from tools.replicas import make
 
 FACE = known.face_points(150, 120, 100, 12)
@@ -106,3 +108,23 @@ def test_of_models_that_are_used_otherwise_none_is_chosen(nets, tmp_path):
     with pytest.raises(ModelError, match=r"it could be ghost_1_256, .*, hififace") as caught:
         nets.find(str(file), "swapper")
     assert "give the file the name of its model" in str(caught.value.hint)
+
+
+def test_what_guesses_points_is_named_by_what_it_is_for():
+    """Of two landmarkers the report has both."""
+
+    class Installed:
+        catalog = load_catalog()
+
+        def installed(self, kind: str) -> list[ModelSpec]:
+            return [self.catalog.get(name) for name in self.catalog.names(kind)]  # type: ignore[arg-type]
+
+        def find(self, name: str, _: str) -> str:
+            return name
+
+        def open(self, _: str) -> FakeNet:
+            return FakeNet(lambda five: (np.resize(five, (68, 2)),))
+
+    names = {"landmarker": "2dfan4"}
+    assert points_guesser(Installed(), names) is not None  # type: ignore[arg-type]
+    assert names == {"landmarker": "2dfan4", "landmarker_fallback": "fan_68_5"}

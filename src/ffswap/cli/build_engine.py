@@ -35,7 +35,7 @@ EngineDir = Annotated[
 _Models = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[MODEL|FILE.onnx]...",
+        metavar="MODEL|FILE.onnx",
         help="names of models, or ONNX files; none: what the recipe names, and without a recipe "
         "what the default chain needs",
     ),

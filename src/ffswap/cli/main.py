@@ -81,7 +81,9 @@ def _program(
         raise typer.Exit(ExitCode.USAGE)
 
 
-app.command("swap", short_help="put the face of a photo into a video")(swap.command)
+app.command("swap", cls=swap.SwapCommand, short_help="put the face of a photo into a video")(
+    swap.command
+)
 app.command("build-engine", short_help="build TensorRT engines and check them")(
     build_engine.command
 )

@@ -53,7 +53,8 @@ class SwapReport:
         stage_fps: for each stage, the rate that it would reach alone (frames by its busy time).
         model: name of the swap model.
         model_reason: why this one.
-        models: name of every model by its kind.
+        models: name of every model by its kind; ``landmarker_fallback`` is the landmarker that guesses
+            points where the other is not sure.
         device: what computed, such as ``cpu``.
         encoder: FFmpeg's name of the encoder, or the picture format.
         pixel_format: of the output.
