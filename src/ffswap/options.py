@@ -259,7 +259,7 @@ class ModelOptions:
         angles = self.detector_angles
         _require(
             len(angles) > 0 and set(angles) <= {0, 90, 180, 270} and len(set(angles)) == len(angles),
-            "detector_angles", ",".join(map(str, angles)), "one or more of 0, 90, 180, 270, each once",
+            "detector_angles", angles, "one or more of 0, 90, 180, 270, each once",
         )  # fmt: skip
         kinds = get_args(MaskKind)
         _require(

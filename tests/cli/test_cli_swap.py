@@ -59,7 +59,7 @@ def test_help_shows_each_name_once_and_as_it_is_typed(run):
         ("--model", " ", "--model is ' '; allowed: the name of a model"),
         ("--mask", "circle", "--mask is 'circle'; allowed: one or more of box, occlusion"),
         ("--pixel-boost", "7", "--pixel-boost is 7; allowed: 64 to 2048 (pixels)"),
-        ("--detector-angles", "45", "--detector-angles is '45'; allowed: one or more of 0, 90"),
+        ("--detector-angles", "45", "--detector-angles is (45,); allowed: one or more of 0, 90"),
         ("--blend", "3", "--blend is 3.0; allowed: 0 to 1"),
         ("--quality", "200", "--quality is 200; allowed: 0 to 63 for clips"),
     ],
