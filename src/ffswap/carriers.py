@@ -94,6 +94,7 @@ class Frames:
         index: index in the decoded stream of the first frame, from 0.
         rotation: degrees (0, 90, 180, 270) by which the picture must be turned counter-clockwise
             to stand upright, as the container's display matrix says.
+        pixel_aspect: width of a pixel by its height, as the picture is stored; 1: square.
         handles: n objects of the reader's that keep the planes alive; only `media` looks inside.
     """
 
@@ -104,6 +105,7 @@ class Frames:
     time_base: Fraction
     index: int = 0
     rotation: int = 0
+    pixel_aspect: float = 1.0
     handles: Sequence[object] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
@@ -113,6 +115,8 @@ class Frames:
             raise InternalError(f"{len(self.planes)} frames but pts of shape {self.pts.shape}")
         if self.rotation not in (0, 90, 180, 270):
             raise InternalError(f"rotation {self.rotation}")
+        if not self.pixel_aspect > 0:
+            raise InternalError(f"pixel aspect {self.pixel_aspect}")
         chroma = self.format.chroma_shape(self.height, self.width)
         for y, cb, cr in self.planes:
             shapes = (y.shape, cb.shape, cr.shape)

@@ -281,7 +281,8 @@ class Guess:
     def __init__(self, jaw: float = 30.0) -> None:
         self._jaw = jaw
 
-    def __call__(self, points: F32) -> F32:
+    def __call__(self, points: F32, pixel_aspect: float) -> F32:
+        assert pixel_aspect == 1
         return sixty_eight(points, self._jaw)
 
 

@@ -128,7 +128,7 @@ class DetectionTracker:
         self, frames: Frames, frame: I64, box: F32, points: F32
     ) -> tuple[F32, F32 | None]:
         """The five points and the 68 of all faces of a batch."""
-        guessed = None if self._guess is None else self._guess(points)
+        guessed = None if self._guess is None else self._guess(points, frames.pixel_aspect)
         if self._landmarker is None:
             return points, guessed
         angle = eye_angle(points) if guessed is None else face_angle(guessed)

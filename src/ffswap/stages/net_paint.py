@@ -155,7 +155,7 @@ class CropPainter:
         if known is not None and len(persons) and not 0 <= persons.min() <= persons.max() < known:
             raise InternalError(f"persons {sorted(set(persons.tolist()))} of {known} sources")
         plans: list[list[NetPaint]] = [[] for _ in range(len(frames))]
-        for row, matrix, side_px in self._aligned(faces.points):
+        for row, matrix, side_px in self._aligned(faces.points, frames.pixel_aspect):
             i = int(faces.frame[row])
             marks = faces.landmarks
             plans[i].append(
@@ -183,11 +183,13 @@ class CropPainter:
         for group in self._groups(plans):
             self._paint_group(frames, group)
 
-    def _aligned(self, points: F32) -> Iterator[tuple[int, NDArray[np.float64], float]]:
+    def _aligned(
+        self, points: F32, pixel_aspect: float
+    ) -> Iterator[tuple[int, NDArray[np.float64], float]]:
         """Row, matrix and side in the frame of the faces that can be aligned."""
         rows = np.flatnonzero(is_alignable(points))
         self._skip("points", len(points) - len(rows))
-        matrices = similarity(points[rows], self._template, self.size)
+        matrices = similarity(points[rows], self._template, self.size, pixel_aspect)
         for row, matrix in zip(rows.tolist(), matrices, strict=True):
             side_px = self.size / affine.scale_of(matrix)
             if LEAST_SIDE_PX <= side_px <= LARGEST_SIDE_PX:
