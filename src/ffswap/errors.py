@@ -101,6 +101,13 @@ class OptionError(UserError, ValueError):
 
     option: str | None = None
 
+    @classmethod
+    def of(cls, option: str, message: str, *, hint: str | None = None) -> OptionError:
+        """The error of an option with whose name the message begins."""
+        error = cls(message, hint=hint)
+        error.option = option
+        return error
+
 
 class InputError(UserError):
     """The source picture or the target cannot be used."""

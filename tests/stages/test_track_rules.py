@@ -172,6 +172,21 @@ def test_faces_are_shared_out_by_where_they_were():
         assert (np.diff(faces.box[:, 0]) > 0).all()
 
 
+def test_a_mesh_that_is_no_face_takes_nobodys_place():
+    """The region of one shows the place of the other, and says that it is not sure."""
+
+    class Doubtful(World):
+        def _net(self, frames: Frames, i: int, rois: Sequence[Roi]) -> tuple[F32, F32]:
+            meshes, scores = super()._net(frames, i, rois)
+            if frames.index + i >= 3 and len(rois) == 2:
+                meshes[0], meshes[1] = mesh_at(110.0), mesh_at(130.0)
+                scores[0] = 0.2
+            return meshes, scores
+
+    got = follow(Doubtful(lambda _: {100.0: 1.0, 138.0: 1.0}), 4)
+    assert got[3].track.tolist() == [1]
+
+
 def test_two_detections_of_one_face_are_one_track():
     class Doubled(World):
         def _detect(self, frames: Frames, _: Any) -> list[Detections]:

@@ -187,9 +187,8 @@ class _Job:
             writer.finish()
             seconds = time.perf_counter() - begun
             summary = reader.summary
-            notes = [*warnings, *summary.warnings, *writer.warnings]
+            notes = [*warnings, *summary.warnings, *writer.warnings, *_left_out(swap)]
         counts, skipped = swap.counts, swap.skipped
-        notes += _left_out(swap)
         if counts.frames_without_face == counts.frames:
             notes.append(_nothing_swapped(swap.tracks, options))
         return SwapReport(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..carriers import F32, Faces, Frames
 from ..engines import Session
@@ -154,11 +155,12 @@ class FaceTracker:
         meshes, scores = self._net(frames, i, [roi_from_mesh(t.raw) for t in self._tracks])
         boxes = np.stack([mesh_box(mesh) for mesh in meshes])
         overlap = np.stack([box_iou(track.box, boxes) for track in self._tracks])
-        owned = _shared_out(overlap, boxes)
+        sure = (scores >= self._options.score) & np.isfinite(boxes).all(1)
+        owned = _shared_out(overlap, boxes, sure)
         kept: list[_Track] = []
         for t, track in enumerate(self._tracks):
             m = owned.get(t)
-            if m is None or not self._holds(track, meshes[m], float(scores[m])):
+            if m is None or not _same_size(track.raw, meshes[m]):
                 self._lost.append(track)
                 self._search_until_s = now + SEARCH_AFTER_LOSS_S
                 continue
@@ -167,11 +169,6 @@ class FaceTracker:
             self._update(track, meshes[m], float(scores[m]), now)
             kept.append(track)
         self._tracks = kept
-
-    def _holds(self, track: _Track, mesh: F32, score: float) -> bool:
-        """Whether the mesh is that of a face, and may be that of the track's."""
-        jump = roi_from_mesh(mesh).size / roi_from_mesh(track.raw).size
-        return score >= self._options.score and 1 / LARGEST_JUMP < jump < LARGEST_JUMP
 
     def _update(self, track: _Track, mesh: F32, score: float, now: float) -> None:
         size = roi_from_mesh(mesh, 1.0).size
@@ -231,7 +228,13 @@ class FaceTracker:
         return faces
 
 
-def _shared_out(overlap: F32, boxes: F32) -> dict[int, int]:
+def _same_size(old: F32, new: F32) -> bool:
+    """Whether a mesh may be that of the same face one frame later."""
+    jump = roi_from_mesh(new).size / roi_from_mesh(old).size
+    return 1 / LARGEST_JUMP < jump < LARGEST_JUMP
+
+
+def _shared_out(overlap: F32, boxes: F32, sure: NDArray[np.bool_]) -> dict[int, int]:
     """Index of the mesh by that of its track, where faces cross: the likeliest pair first.
 
     A track takes the mesh that was found where it was, or one that overlaps with it as the same
@@ -240,9 +243,9 @@ def _shared_out(overlap: F32, boxes: F32) -> dict[int, int]:
     Args:
         overlap: (n, n) of each track's last place with each of the meshes.
         boxes: (n, 4) of the meshes.
+        sure: (n,) which of the meshes are those of faces; the others go to nobody.
     """
-    count = len(boxes)
-    allowed = np.eye(count, dtype=bool) | (overlap > SAME_FACE_IOU)
+    allowed = (np.eye(len(boxes), dtype=bool) | (overlap > SAME_FACE_IOU)) & sure
     pairs = sorted(zip(*np.nonzero(allowed), strict=True), key=lambda pair: -overlap[pair])
     owned: dict[int, int] = {}
     for track, mesh in pairs:
