@@ -179,7 +179,7 @@ def test_a_mesh_that_is_no_face_takes_nobodys_place():
         def _net(self, frames: Frames, i: int, rois: Sequence[Roi]) -> tuple[F32, F32]:
             meshes, scores = super()._net(frames, i, rois)
             if frames.index + i >= 3 and len(rois) == 2:
-                meshes[0], meshes[1] = mesh_at(110.0), mesh_at(130.0)
+                meshes[0], meshes[1] = mesh_at(110.0), mesh_at(122.0)
                 scores[0] = 0.2
             return meshes, scores
 
