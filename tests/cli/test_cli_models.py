@@ -92,11 +92,11 @@ class TestHelp:
         for command, options in {
             "list": ["--kind", "--models-dir", "--json"],
             "info": ["NAME", "--models-dir", "--json"],
-            "pull": ["NAME...", "--accept-licence", "--from", "FOLDER|FILE|URL", "--offline",
+            "pull": ["NAME", "--accept-licence", "--from", "FOLDER|FILE|URL", "--offline",
                      "--models-dir", "--progress", "--quiet", "--json"],
             "add": ["NAME", "FILE", "--accept-licence", "--models-dir", "--json"],
             "verify": ["[NAME]...", "--models-dir", "--json", "Exit code 3"],
-            "remove": ["NAME...", "--models-dir", "--json"],
+            "remove": ["NAME", "--models-dir", "--json"],
         }.items():  # fmt: skip
             assert command in ended.stdout
             told = run("models", command, "--help")

@@ -29,6 +29,7 @@ from tests.pipeline.neural_models import (
     finds,
     install,
     portrait,
+    with_matrix,
 )
 
 FACE = known.face_points(150, 120, 100, 12)
@@ -52,16 +53,6 @@ def needed(name, made):
     return models
 
 
-def with_matrix(data):
-    """A swapper's file with a matrix for its caller, in the middle of the other weights."""
-    import onnx
-
-    model = onnx.load_from_string(data)
-    matrix = onnx.numpy_helper.from_array(np.eye(512, dtype=np.float32)[::-1].copy(), "buff2fs")
-    model.graph.initializer.insert(1, matrix)
-    return model.SerializeToString()
-
-
 def painted_region(spec, points, grow=1.5):
     """(H, W) where a crop's box mask may be more than 0."""
     matrix = similarity(points[None], template(spec.template), spec.size)[0]
@@ -70,6 +61,7 @@ def painted_region(spec, points, grow=1.5):
     return ((at > -grow) & (at < spec.size + grow - 1)).all(-1)
 
 
+@pytest.mark.conformance("identity")
 @pytest.mark.parametrize("name", sorted(names("swapper")))
 def test_a_swapper_that_changes_nothing_leaves_the_clip_as_it_was(cli, tmp_path, name):
     clip = WaveClip(tmp_path / "in.mkv")
@@ -224,6 +216,44 @@ def test_a_restorer_goes_over_what_was_swapped(cli, tmp_path, two_people):
     assert not off[1].any()
 
 
+def with_blind_swapper(tmp_path, level):
+    """The models of `two_people` with a swapper that fails for crops darker than this."""
+    spec = get("hyperswap_1a_256")
+    data = known.blind_below(known.painter(spec, 1), spec.picture, level)
+    return install(tmp_path, {**finds(LEFT, RIGHT), "hyperswap_1a_256": data})
+
+
+def test_a_face_for_which_the_net_gives_no_numbers_stays_and_is_reported(cli, tmp_path, two_people):
+    clip, _ = two_people
+    models = with_blind_swapper(tmp_path / "blind", (sum(ANNA) + sum(BEN)) / 6)
+    out, source = tmp_path / "out.mkv", portrait(tmp_path / "carl.png", CARL)
+    ended = swap(cli, models, source, clip, out, "--faces", "all")
+    assert (
+        "warning: 2 faces were not swapped (2: a net gave values that are not numbers for them)"
+        in ended.err
+    )
+    assert "faces: 2 swapped on 2 tracks, 0 frames without a face, 2 faces left as they are" in (
+        ended.out
+    )
+    assert (colours_at(out) != colours_at(clip)).any(1).tolist() == [True, False]
+    ended = swap(cli, models, source, clip, tmp_path / "2.mkv", "--faces", "all", "--json")
+    report = json.loads(ended.out)
+    assert (report["faces"], report["faces_skipped"]) == (2, {"values": 2})
+
+
+def test_a_net_that_gives_no_numbers_for_any_face_is_an_error(cli, tmp_path, two_people):
+    clip, _ = two_people
+    models = with_blind_swapper(tmp_path / "blind", 2.0)
+    out, source = tmp_path / "out.mkv", portrait(tmp_path / "carl.png", CARL)
+    ended = cli(
+        "swap", source, clip, out, *OPTIONS, "--models-dir", models, "--encoder", "ffv1",
+        "--faces", "all",
+    )  # fmt: skip
+    assert ended.code == 5
+    assert "hyperswap_1a_256, or a net of its masks, gave values that are not numbers" in ended.err
+    assert not out.exists()
+
+
 class TestBadInput:
     def run(self, cli, tmp_path, models, *options):
         clip = WaveClip(tmp_path / "in.mkv")
@@ -363,7 +393,7 @@ class TestBadInput:
         models = install(tmp_path, finds(FACE))
         ended = self.run(cli, tmp_path, models, *OPTIONS)
         assert ended.code == 2
-        assert "the embedded swapper needs the face mesh; landmarker is 'none'" in ended.err
+        assert "the embedded swapper needs the face mesh; --landmarker is 'none'" in ended.err
 
     def test_an_area_needs_68_points(self, cli, tmp_path):
         models = install(tmp_path, {**finds(FACE), **needed("ghost_1_256", known.identity_swapper)})

@@ -32,7 +32,7 @@ __all__ = ["command"]
 _Models = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[MODEL|FILE.onnx]...",
+        metavar="MODEL|FILE.onnx",
         help="names of models, or ONNX files; none: what the recipe names, and without a recipe "
         "what the default chain needs",
     ),

@@ -54,7 +54,7 @@ def list_command(engine_dir: EngineDir = None, as_json: _Json = False) -> int:
 @completes_hints
 def verify_command(
     models: Annotated[
-        list[str] | None, typer.Argument(metavar="[MODEL]...", help="names of models; none: all")
+        list[str] | None, typer.Argument(metavar="MODEL", help="names of models; none: all")
     ] = None,
     engine_dir: EngineDir = None,
     as_json: _Json = False,

@@ -37,6 +37,11 @@ _BUG_HINT = (
     f"{DEBUG_VARIABLE}=1, and with the output of `ffswap doctor`"
 )
 
+# What the options of the library are called on the command line, where it is not just "--" before them.
+_TYPED = {"swapper": "--model", "restorer": "--restore"}
+# Those that the command line has not: they can only be wrong in a program.
+_NOT_TYPED = frozenset({"occluder", "parser", "mask_blur", "mask_padding", "shape"})
+
 
 class ExitCode(IntEnum):
     """Exit codes are part of the interface: documented, and never given a new meaning.
@@ -90,6 +95,8 @@ def guard(call: Callable[[], Any], *, as_json: bool) -> int:
         return int(call() or ExitCode.OK)
     except _UsageError as error:
         return _usage(error, as_json)
+    except OptionError as error:
+        return _fail(error, _as_typed(error), ExitCode.USAGE, as_json)
     except FfswapError as error:
         return _fail(error, error, _exit_code(error), as_json)
     except MemoryError as error:
@@ -108,6 +115,18 @@ def _usage(error: Any, as_json: bool) -> int:
     command = "ffswap" if error.ctx is None else error.ctx.command_path
     shown = OptionError(message, hint=f"`{command} --help` lists what is allowed")
     return _fail(error, shown, ExitCode.USAGE, as_json)
+
+
+def _as_typed(error: OptionError) -> OptionError:
+    """The error with the option called as the user typed it."""
+    name = error.option
+    if name is None or name in _NOT_TYPED or not error.message.startswith(name):
+        return error
+    typed = _TYPED.get(name, f"--{name.replace('_', '-')}")
+    message = typed + error.message.removeprefix(name)
+    return OptionError(
+        message, hint=error.hint, file=error.file, stage=error.stage, frame=error.frame
+    )
 
 
 def _exit_code(error: FfswapError) -> int:

@@ -86,7 +86,9 @@ def _program(
     show_help(context)
 
 
-app.command("swap", short_help="put the face of a photo into a video")(swap.command)
+app.command("swap", cls=swap.SwapCommand, short_help="put the face of a photo into a video")(
+    swap.command
+)
 app.command("build-engine", short_help="build TensorRT engines and check them")(
     build_engine.command
 )

@@ -40,7 +40,7 @@ app = typer.Typer(
 app.callback(invoke_without_command=True)(show_help)
 
 _Json = Annotated[bool, typer.Option("--json", help="print the result as one JSON object")]
-_Names = Annotated[list[str], typer.Argument(metavar="NAME...", help="names of models")]
+_Names = Annotated[list[str], typer.Argument(metavar="NAME", help="names of models")]
 _Name = Annotated[str, typer.Argument(metavar="NAME", help="name of a model")]
 _Accept = Annotated[
     bool, typer.Option("--accept-licence", help="accept the licences that are shown")
@@ -202,7 +202,7 @@ def add_command(
 @completes_hints
 def verify_command(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME]...", help="names of models; none: all")
+        list[str] | None, typer.Argument(metavar="NAME", help="names of models; none: all")
     ] = None,
     models_dir: ModelsDir = None,
     as_json: _Json = False,

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
+from typer.core import TyperCommand
 
 from ..errors import OptionError
 from ..options import (
@@ -29,7 +30,16 @@ if TYPE_CHECKING:
 
     from ..pipeline.report import SwapReport
 
-__all__ = ["command"]
+__all__ = ["SwapCommand", "command"]
+
+
+class SwapCommand(TyperCommand):
+    """`ffswap swap`, whose first file and not its last is the one that may be left out."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:  # noqa: ARG002  the base class gives it
+        """What is shown after the name of the command."""
+        return ["[OPTIONS]", "[SOURCE]", "TARGET", "OUTPUT"]
+
 
 _FACES = ("largest", "all", "left-right:")
 _MASKS = get_args(MaskKind)
@@ -53,7 +63,8 @@ def _value(name: str, metavar: str, text: str, words: tuple[str, ...] = ()) -> A
 _Source = Annotated[
     Path,
     typer.Argument(
-        metavar="SOURCE", help="photo of the face to put in, or a folder of photos of that face"
+        metavar="SOURCE",
+        help="photo of the face to put in, or a folder of photos of that face",
     ),
 ]
 _Target = Annotated[Path, typer.Argument(metavar="TARGET", help="video (or picture) to change")]
@@ -291,11 +302,13 @@ def _count(number: int, noun: str) -> str:
 
 
 def _summary(report: SwapReport) -> list[str]:
+    skipped = sum(report.faces_skipped.values())
     lines = [
         f"{printable(report.output)}: {_count(report.frames, 'frame')} in {report.seconds:.1f} s"
         f" ({report.fps:.1f} frames/s)",
         f"faces: {report.faces} swapped on {_count(report.tracks, 'track')}, "
-        f"{_count(report.frames_without_face, 'frame')} without a face",
+        f"{_count(report.frames_without_face, 'frame')} without a face"
+        + (f", {_count(skipped, 'face')} left as they are" if skipped else ""),
         f"model {report.model} ({report.model_reason}), device {report.device}, "
         f"encoder {report.encoder} ({report.pixel_format})",
     ]

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..carriers import F32
 from ..engines import OrtCpuSession, Session
 from ..errors import ModelError, OptionError
 from ..models import Catalog, ModelSpec, embedded_bytes
-from ..models.interface import check_interface, find_matrix, fitting
+from ..models.interface import PortNames, check_interface, find_matrix, fitting
 from ..models.onnx_files import Graph, load_onnx
 from ..models.spec import Kind
 from ..models.store import ModelStore
 from ..stages.feed import SharedNet
 from .preferences import EMBEDDED_SWAPPER
 from .remedies import lacking, refused
+from .renamed import RenamedSession
 from .swappers import TAKE_EMBEDDED, best_swapper, usable_file
 
 __all__ = ["Net", "Nets"]
@@ -31,13 +32,13 @@ class Net:
     Attributes:
         spec: of the catalogue.
         file: None: it comes with ffswap.
-        checked: the file was compared with the catalogue.
-        matrix: for the source, if it has one and was checked; see `models.interface.find_matrix`.
+        names: what the file calls its inputs and outputs; None: it was not compared with the catalogue.
+        matrix: for the source, if it has one and was compared; see `models.interface.find_matrix`.
     """
 
     spec: ModelSpec
     file: Path | None
-    checked: bool = False
+    names: PortNames | None = None
     matrix: F32 | None = None
 
 
@@ -139,12 +140,13 @@ class Nets:
         specs = [spec for spec in self.catalog.models.values() if spec.kind == kind]
         fits = fitting(graph, specs)
         if path.stem in fits:
-            return self._net_of(graph, path.stem, path)
+            return self._net_of(graph, self.catalog.models[path.stem], path)
         if not fits and any(path.stem == spec.name for spec in specs):
             check_interface(
                 graph, self.catalog.models[path.stem], among=self.catalog.models.values(), file=path
             )  # says in what it differs
-        if len(fits) != 1:
+        alike = [self.catalog.models[name] for name in fits]
+        if len({_used(spec) for spec in alike}) != 1:
             known = ", ".join(sorted(spec.name for spec in specs))
             found = (
                 f"it could be {', '.join(fits)}" if fits else "none has these inputs and outputs"
@@ -155,12 +157,14 @@ class Nets:
                 hint="give the file the name of its model, such as inswapper_128.onnx, or describe "
                 "it in a catalogue of your own",
             )
-        return self._net_of(graph, fits[0], path)
+        # Of several that are used alike it may be any: it goes by the name of its file.
+        name = fits[0] if len(fits) == 1 else path.stem
+        return self._net_of(graph, replace(alike[0], name=name), path)
 
-    def _net_of(self, graph: Graph, name: str, path: Path) -> Net:
+    def _net_of(self, graph: Graph, spec: ModelSpec, path: Path) -> Net:
         """A file that was found to fit: it need not be read again."""
-        spec = self.catalog.models[name]
-        return Net(spec=spec, file=path, checked=True, matrix=_matrix(graph, spec))
+        names = check_interface(graph, spec, file=path)
+        return Net(spec=spec, file=path, names=names, matrix=_matrix(graph, spec))
 
     def open(self, net: Net) -> Session:
         """A session of the net on the CPU.
@@ -178,24 +182,25 @@ class Nets:
         spec, matrix = net.spec, net.matrix
         if net.file is None:
             return self._enter(OrtCpuSession(embedded_bytes(spec), name=spec.name)), None
-        if not net.checked:
+        names = net.names
+        if names is None:
             # The graph is gone before the session is made: both hold all weights.
-            matrix = _matrix(self._checked(net.file, spec), spec)
-        session = OrtCpuSession(net.file, threads=self._threads, name=spec.name)
-        return self._enter(session), matrix
+            names, matrix = self._checked(net.file, spec)
+        session: Session = OrtCpuSession(net.file, threads=self._threads, name=spec.name)
+        return self._enter(session if names.own else RenamedSession(session, names)), matrix
 
-    def _checked(self, file: Path, spec: ModelSpec) -> Graph:
-        """A file's graph, which is that of the entry in the catalogue."""
+    def _checked(self, file: Path, spec: ModelSpec) -> tuple[PortNames, F32 | None]:
+        """What a file calls its ports, and its matrix; its graph is that of the entry."""
         store = self._store
         try:
             graph = load_onnx(file)
-            check_interface(graph, spec, among=self.catalog.models.values(), file=file)
+            names = check_interface(graph, spec, among=self.catalog.models.values(), file=file)
         except ModelError as error:
             if store is None or file != store.place(spec):
                 raise
             others = [f"or {TAKE_EMBEDDED}"] * (spec.kind == "swapper")
             raise refused(error, spec, store, *others) from error
-        return graph
+        return names, _matrix(graph, spec)
 
     def open_shared(self, net: Net) -> SharedNet:
         """A net that several users take turns at; it is loaded once."""
@@ -203,5 +208,13 @@ class Nets:
             self._shared[net.spec.name] = SharedNet(self.open(net), net.spec)
         return self._shared[net.spec.name]
 
-    def _enter(self, session: OrtCpuSession) -> Session:
+    def _enter(self, session: Session) -> Session:
         return self._stack.enter_context(session)
+
+
+def _used(spec: ModelSpec) -> str:
+    """Everything in which the use of two models of one interface may differ."""
+    return repr(
+        (spec.family, spec.outputs, spec.image, spec.result, spec.template, spec.source,
+         sorted(spec.constants.items()), sorted(spec.classes.items()), spec.score)
+    )  # fmt: skip
