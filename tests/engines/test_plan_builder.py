@@ -104,10 +104,10 @@ def test_a_plan_is_built_while_its_owner_does_something_else(tmp_path, events):
     done = weak(tmp_path)
     with PlanBuilder() as builder, builder.begin(done) as pending:
         wait_until(lambda: "built" in events() and done.plan.stat().st_size)
-        assert not pending.built
+        before = pending.built
         told: list[BuildEvent] = []
         result = pending.result(progress=told.append)
-        assert pending.built
+        assert (before, pending.built) == (False, True)
     phases = [event.phase for event in told if event.phase != "starting"]
     assert phases[:3] == ["loading TensorRT", "reading the net", "building"]
     assert result.plan_bytes == done.plan.stat().st_size

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ..engines.build import PlanBuilder
 from ..engines.recipe import ModelRecipe, load_recipe
 from ..engines.store import EngineStore
 from ..engines.trt_api import TrtApi, load_api
@@ -130,10 +131,10 @@ def build_engines(
     store = EngineStore(folder)
     store.check_writable()
     reports = []
-    with _open_place(options) as place:
+    with _open_place(options) as place, PlanBuilder() as builder:
         for index, one in enumerate(chosen):
             tell = _teller(progress, one.name, index, len(chosen))
-            build = ModelBuild(one, place, store, timing_cache, tell, cancel)
+            build = ModelBuild(one, place, builder, store, timing_cache, tell, cancel)
             reports.append(
                 build.run(force=options.force, explicit_batches=options.batches is not None)
             )
