@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -111,6 +112,13 @@ def test_a_plan_is_built_while_its_owner_does_something_else(tmp_path, events):
     phases = [event.phase for event in told if event.phase != "starting"]
     assert phases[:3] == ["loading TensorRT", "reading the net", "building"]
     assert result.plan_bytes == done.plan.stat().st_size
+
+
+def test_its_time_ends_with_the_plan_however_late_it_is_asked_for(tmp_path, monkeypatch):
+    with PlanBuilder() as builder, builder.begin(weak(tmp_path)) as pending:
+        later = SimpleNamespace(monotonic=lambda: time.monotonic() + 1000)
+        monkeypatch.setattr(build, "time", later)
+        assert 0 < pending.result().seconds < 1000
 
 
 def test_what_is_said_of_one_net_is_not_said_of_the_next(tmp_path, events):

@@ -13,9 +13,11 @@ import pytest
 from ffswap.engines import OrtCpuSession, gate
 from ffswap.engines.build import PendingPlan, PlanBuilder
 from ffswap.errors import CancelledError, ModelError, QualityError
+from ffswap.models.onnx_files import fingerprint, load_onnx
 from ffswap.options import BuildOptions
 from ffswap.pipeline import engine_build
 from ffswap.pipeline.engine_attempts import Attempt
+from ffswap.pipeline.engine_graph import save_net
 from ffswap.pipeline.engines import build_engines
 from tests.engines.build_nets import conv_net
 from tests.engines.build_processes import has_ended, watch_children
@@ -179,3 +181,14 @@ def test_the_time_of_an_engine_is_that_of_all_its_steps(store, conv, monkeypatch
     report = build(store, conv, batches=(1,))
     assert report.manifest.build_seconds < report.seconds == 2000
     assert report.as_dict()["seconds"] == 2000
+
+
+def test_what_libraries_read_has_its_weights_in_a_file_of_their_own(conv, tmp_path):
+    folder = tmp_path / "for TensorRT"
+    folder.mkdir()
+    graph = load_onnx(conv)
+    path = save_net(graph, folder)
+    weights = sum(len(one.raw_data) for one in graph.graph.initializer)
+    (beside,) = (one for one in folder.iterdir() if one != path)
+    assert path.stat().st_size < weights / 2 < beside.stat().st_size
+    assert fingerprint(load_onnx(path)) == fingerprint(graph)

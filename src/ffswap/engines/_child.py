@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from typing import IO, Any
 
@@ -99,7 +100,7 @@ class Child:
             with pipe:
                 for line in pipe:
                     if line.endswith(b"\n"):  # else it was killed in the middle of it
-                        self._messages.put(json.loads(line))
+                        self._messages.put({**json.loads(line), "heard": time.monotonic()})
         finally:
             self._messages.put(None)
 
@@ -109,7 +110,11 @@ class Child:
                 self._words = (self._words + chunk)[-_TAIL_BYTES:]
 
     def hear(self, timeout_s: float) -> dict[str, Any] | None:
-        """The next message; None: there is none yet, or `ended` is true."""
+        """The next message, with the time of `time.monotonic` at which it came as ``heard``.
+
+        Returns:
+            None: there is none yet, or `ended` is true.
+        """
         try:
             message = self._messages.get(timeout=timeout_s)
         except queue.Empty:

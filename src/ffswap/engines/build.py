@@ -318,8 +318,8 @@ class PendingPlan:
         job = self._job
         answer = _follow(job, self._child, _Teller(progress, self._begun), cancel)
         result = BuildResult(
-            **{**answer, "warnings": tuple(answer["warnings"])},
-            seconds=time.monotonic() - self._begun,
+            **{**answer["result"], "warnings": tuple(answer["result"]["warnings"])},
+            seconds=answer["heard"] - self._begun,
             plan_bytes=job.plan.stat().st_size,
         )
         self.built = True
@@ -358,7 +358,7 @@ class _Teller:
 def _follow(
     job: BuildJob, child: Child, teller: _Teller, cancel: threading.Event | None
 ) -> dict[str, Any]:
-    """Pass on what the child says until it has the result, or an error."""
+    """Pass on what the child says until it has a result; that message."""
     while True:
         if cancel is not None and cancel.is_set():
             raise CancelledError(f"the build of {job.name} was stopped")
@@ -374,7 +374,7 @@ def _follow(
             kind: type[FfswapError] = getattr(errors, fault["type"])
             raise kind(fault["message"], hint=fault["hint"], file=fault["file"])
         else:
-            return dict(message["result"])
+            return message
 
 
 def _setup(job: BuildJob) -> dict[str, Any]:
