@@ -64,8 +64,14 @@ def run(builder: PlanBuilder, done: BuildJob) -> BuildResult:
         return pending.result()
 
 
+# Ample for any machine: only what never comes takes that long.
+_SOON_S = 30
+
+
 def wait_until(true: Callable[[], object]) -> None:
+    deadline = time.monotonic() + _SOON_S
     while not true():
+        assert time.monotonic() < deadline
         time.sleep(0.02)
 
 
