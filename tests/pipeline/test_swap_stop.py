@@ -35,8 +35,8 @@ def until(condition: Callable[[], Any]) -> None:
 
 
 def long_clip(clips: Clips) -> FaceClip:
-    """A clip that takes some seconds."""
-    return clips("long.mkv", frames=200, audio=1)
+    """A clip that takes far longer than a busy machine may keep a test waiting."""
+    return clips("long.mkv", frames=600, audio=1)
 
 
 @posix
