@@ -172,13 +172,10 @@ class Nets:
         Raises:
             ModelError: its file is damaged, or not the model that it should be.
         """
-        return self._open(net)[0]
+        return self.open_with_matrix(net)[0]
 
     def open_with_matrix(self, net: Net) -> tuple[Session, F32 | None]:
         """A session of a swapper, and the matrix for its source if it has one; see `open`."""
-        return self._open(net)
-
-    def _open(self, net: Net) -> tuple[Session, F32 | None]:
         spec, matrix = net.spec, net.matrix
         if net.file is None:
             return self._enter(OrtCpuSession(embedded_bytes(spec), name=spec.name)), None

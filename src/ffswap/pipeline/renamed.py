@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from types import TracebackType
 from typing import Any
 
 from numpy.typing import NDArray
 
+from ..closing import Closing
 from ..engines import Binding, Session, TensorSpec
 from ..models.interface import PortNames
 
 __all__ = ["RenamedSession"]
 
 
-class RenamedSession(Session):
-    """A net whose inputs and outputs are called as the catalogue does.
+class RenamedSession(Closing):
+    """A net whose inputs and outputs are called as the catalogue does; fulfils `Session`.
 
     Outputs that the model's family does not read are left out.
 
@@ -67,18 +67,6 @@ class RenamedSession(Session):
     def close(self) -> None:
         """See `Session.close`."""
         self._session.close()
-
-    def __enter__(self) -> RenamedSession:
-        self._session.__enter__()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._session.__exit__(kind, error, trace)
 
 
 def _renamed(ports: Mapping[str, TensorSpec], names: Mapping[str, str]) -> dict[str, TensorSpec]:
