@@ -74,6 +74,9 @@ def read_identity(certificate: Path, key: Path) -> Identity:
         except InputMissingError as error:
             error.hint = f"name {what}, or leave both out: then ffswap signs with its own"
             raise
+        except SigningError as error:
+            error.hint = WITHOUT
+            raise
         except OSError as error:
             raise _unusable(path, f"may not be read ({error.strerror})") from error
     return _parse(texts[0], texts[1], certificate, key, self_made=False)
@@ -149,20 +152,20 @@ def kept_identity(folder: Path) -> tuple[Identity, str | None]:
         SigningError: the file that is there is damaged.
     """
     file = folder / _NAME
-    found = _load(file)
+    found, ended = _load(file)
     if found is not None:
         return found, None
     made = make_identity()
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        pending = PendingFile(file, overwrite=file.exists(), private=True)
+        pending = PendingFile(file, overwrite=ended, private=True)
         try:
             pending.temporary.write_bytes(made.key + made.chain)
             pending.commit()
         finally:
             pending.discard()
     except OutputExistsError:  # another process was faster
-        return _load(file) or made, None
+        return _load(file)[0] or made, None
     except OutputError as error:
         return made, f"the signer of ffswap could not be kept, and a new one is used: {error}"
     except OSError as error:
@@ -171,12 +174,12 @@ def kept_identity(folder: Path) -> tuple[Identity, str | None]:
     return made, None
 
 
-def _load(file: Path) -> Identity | None:
-    """The signer of a file, or None where there is none or it ends soon."""
+def _load(file: Path) -> tuple[Identity | None, bool]:
+    """The signer of a file, or None, and whether that is because it ends soon or has ended."""
     try:
         text = file.read_bytes()
-    except FileNotFoundError:
-        return None
+    except (FileNotFoundError, NotADirectoryError):
+        return None, False
     except OSError as error:
         raise _unusable(file, f"may not be read ({error.strerror})") from error
     start = text.find(b"-----BEGIN CERTIFICATE")
@@ -185,8 +188,8 @@ def _load(file: Path) -> Identity | None:
     try:
         _, until = _validity(x509.load_pem_x509_certificates(text[start:])[0])
         if until - datetime.now(timezone.utc) < _RENEWED_BEFORE:
-            return None
-        return _parse(text[start:], text[:start], file, file, self_made=True)
+            return None, True
+        return _parse(text[start:], text[:start], file, file, self_made=True), False
     except (ValueError, SigningError) as error:
         raise _damaged(file) from error
 

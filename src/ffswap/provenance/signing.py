@@ -73,29 +73,38 @@ class CredentialSigner:
         self._sdk = load_sdk()
 
     def check(self, file: str | None = None) -> None:
-        """Sign a few bytes, without a time stamp, to find out whether the certificate can be used.
+        """Sign a few bytes, to find out now whether certificate and time-stamp server can be used.
 
         Args:
             file: of the certificate, for messages.
 
         Raises:
-            SigningError: it cannot.
+            SigningError: one of them cannot.
         """
         try:
-            with self._builder(_TRIAL, ANY_BYTES, timestamp=False) as (signer, builder):
-                builder.set_no_embed()
-                builder.add_ingredient(
-                    _parent(ANY_BYTES), ANY_BYTES, io.BytesIO(ANY_BYTES.encode())
-                )
-                source = io.BytesIO(ANY_BYTES.encode())
-                builder.sign(signer, ANY_BYTES, source, io.BytesIO())
+            self._try(timestamp=False)
         except self._sdk.C2paError as error:
             raise SigningError(
                 f"this certificate cannot sign content credentials ({error})",
                 file=file,
-                hint="it must come from an authority, and not vouch for itself, be for digital "
-                f"signatures, and for e-mail or documents (C2PA, certificate profiles); or: {WITHOUT}",
+                hint="it must be for digital signatures, and for e-mail or documents (C2PA certificate "
+                f"profile), and its chain be whole; or: {WITHOUT}",
             ) from error
+        if self._timestamp_url is None:
+            return
+        try:
+            self._try(timestamp=True)
+        except self._sdk.C2paError as error:
+            raise SigningError(
+                f"{self._timestamp_url} gave no time stamp ({error})", hint=self._hint()
+            ) from error
+
+    def _try(self, *, timestamp: bool) -> None:
+        some = ANY_BYTES.encode()
+        with self._builder(_TRIAL, ANY_BYTES, timestamp=timestamp) as (signer, builder):
+            builder.set_no_embed()
+            builder.add_ingredient(_parent(ANY_BYTES), ANY_BYTES, io.BytesIO(some))
+            builder.sign(signer, ANY_BYTES, io.BytesIO(some), io.BytesIO())
 
     def sign(self, output: PendingFile, claim: Claim, parent: Path) -> Signature:
         """Sign an output that is complete and has no name yet.
@@ -179,7 +188,7 @@ class CredentialSigner:
     def _hint(self) -> str:
         if self._timestamp_url is None:
             return WITHOUT
-        return f"is the time-stamp server {self._timestamp_url} in reach? Or: {WITHOUT}"
+        return f"is the time-stamp server in reach? Without --sign-tsa none is asked; or: {WITHOUT}"
 
     @contextmanager
     def _builder(
