@@ -93,4 +93,6 @@ class Lettering:
                 layer = layer.resize(wide, Image.Resampling.BOX)
             layers.append(np.asarray(layer, np.float32) / np.float32(255))
         cover, fill = layers
-        return cover, np.minimum(fill, cover)
+        rows, columns = np.flatnonzero(cover.any(1)), np.flatnonzero(cover.any(0))
+        inked = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        return cover[inked], np.minimum(fill, cover)[inked]

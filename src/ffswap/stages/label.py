@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Protocol
 
 import numpy as np
@@ -52,7 +53,7 @@ class Label:
         self._letters, self._options = letters, options
         self._patch: _Patch | None = None
         self._frames = 0
-        self._begin: float | None = None
+        self._begin: int | None = None
         self.notes: tuple[str, ...] = ()
 
     def plan(self, frames: Frames) -> NDArray[np.bool_]:
@@ -60,11 +61,12 @@ class Label:
         if self._patch is None:
             self._patch = self._place(frames)
         if self._begin is None:
-            self._begin = frames.seconds(0)
+            self._begin = int(frames.pts[0])
         start, end = self._options.start, self._options.end
         shown = np.zeros(len(frames), np.bool_)
         for i in range(len(frames)):
-            number, seconds = self._frames + i, frames.seconds(i) - self._begin
+            number = self._frames + i
+            seconds = (int(frames.pts[i]) - self._begin) * frames.time_base
             begun = start is None or _reached(start, number, seconds)
             shown[i] = begun and not (end is not None and _reached(end, number, seconds))
         self._frames += len(frames)
@@ -113,10 +115,10 @@ class Label:
         return _stored(turns, (height, width), (max(top, 0), max(left, 0)), cover, fill)
 
 
-def _reached(position: Position, number: int, seconds: float) -> bool:
+def _reached(position: Position, number: int, seconds: Fraction) -> bool:
     if position.frame is not None:
         return number >= position.frame
-    return position.seconds is not None and seconds >= float(position.seconds)
+    return position.seconds is not None and seconds >= position.seconds
 
 
 def _stored(
