@@ -32,7 +32,7 @@ class Lettering:
 
     Raises:
         InputMissingError: there is no such file.
-        OptionError: the file is no font, or the font lacks a character of the text.
+        OptionError: the file is no font, or the font lacks a character of the text or draws nothing.
     """
 
     def __init__(self, text: str, font: str | None = None) -> None:
@@ -40,6 +40,8 @@ class Lettering:
         letters = self._sized(_MEASURED_PX)
         _, top, _, bottom = letters.getbbox("H")
         self._scale = _MEASURED_PX / (bottom - top) if bottom > top else 1.0
+        if letters.getmask(text).getbbox() is None:
+            raise OptionError.of("label", f"label is {text!r}, of which nothing is to be seen")
         empty = bytes(letters.getmask(_MISSING))
         lacking = [
             one for one in text if not one.isspace() and bytes(letters.getmask(one)) == empty
