@@ -129,6 +129,15 @@ def test_nothing_of_the_user_is_in_the_credentials(tmp_path):
     assert b"inswapper_128" in data
 
 
+def test_the_signer_answers_for_what_is_said(tmp_path):
+    sign(media(tmp_path / "in.mkv"), tmp_path / "out.mkv")
+    data = (tmp_path / "out.mkv.c2pa").read_bytes()
+    created = data[data.find(b"created_assertions") :]
+    assert b"c2pa.actions.v2" in created[: created.find(b"c2pa.signature")]
+    assert b"c2pa.ingredient.v3" in created[: created.find(b"c2pa.signature")]
+    assert b"gathered_assertions" not in data
+
+
 def test_no_socket_is_opened(tmp_path, monkeypatch):
     def refuse(*args: object) -> None:
         raise AssertionError(f"a socket was opened: {args}")

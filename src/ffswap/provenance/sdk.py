@@ -12,8 +12,12 @@ WITHOUT = "--no-credentials writes the output unsigned, for pipelines that sign 
 """Hint of every failure to sign."""
 
 SETTINGS: dict[str, Any] = {
-    # A thumbnail is a picture of somebody in a place where nobody looks for one, and takes time.
-    "builder": {"thumbnail": {"enabled": False}},
+    "builder": {
+        # A thumbnail is a picture of somebody in a place where nobody looks for one, and takes time.
+        "thumbnail": {"enabled": False},
+        # The signer answers for these; others would count as hearsay (C2PA 2.1, gathered assertions).
+        "created_assertion_labels": ["c2pa.actions", "c2pa.ingredient"],
+    },
     "verify": {"verify_after_sign": True, "remote_manifest_fetch": False, "ocsp_fetch": False},
 }
 
