@@ -131,13 +131,11 @@ class CredentialSigner:
             beside = PendingFile(file, overwrite=output.overwrite)
             try:
                 data = self._sign(output.temporary, None, claim, parent, output)
-                beside.temporary.write_bytes(data)
-                output.accompany(beside)
-            except BaseException as error:
+                _write(beside, data)
+            except BaseException:
                 beside.discard()
-                if isinstance(error, OSError) and not isinstance(error, SigningError):
-                    raise write_error(error, file) from error
                 raise
+            output.accompany(beside)
         kind = claim.source_type
         return Signature(
             signer=self._identity.name,
@@ -234,6 +232,13 @@ class CredentialSigner:
                 # A file that FFmpeg can read and c2pa cannot is a parent without credentials.
                 file.seek(0)
                 builder.add_ingredient(_parent(kind), ANY_BYTES, watch(file))
+
+
+def _write(file: PendingFile, data: bytes) -> None:
+    try:
+        file.temporary.write_bytes(data)
+    except OSError as error:
+        raise write_error(error, file.path) from error
 
 
 def _parent(format: str, **more: Any) -> str:
