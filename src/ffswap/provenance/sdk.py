@@ -18,6 +18,8 @@ SETTINGS: dict[str, Any] = {
         # The signer answers for these; others would count as hearsay (C2PA 2.1, gathered assertions).
         "created_assertion_labels": ["c2pa.actions", "c2pa.ingredient"],
     },
+    # Larger copies go to a temporary file and not into memory, which would grow with the clip.
+    "core": {"backing_store_memory_threshold_in_mb": 64},
     "verify": {"verify_after_sign": True, "remote_manifest_fetch": False, "ocsp_fetch": False},
 }
 
