@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.bench_credentials import measure_file
+
 ROOT = Path(__file__).resolve().parents[1]
 SPREAD = {"median", "min", "max"}
 
@@ -35,3 +37,10 @@ def test_quick_benchmark_prints_its_structure():
 
     assert (result["memory"]["short"]["frames"], result["memory"]["long"]["frames"]) == (72, 144)
     assert result["memory"]["ratio"] > 0
+
+
+def test_the_cost_of_signing_is_measured_on_a_signed_file():
+    result = measure_file(megabytes=1, rounds=1)
+    assert result.keys() == {"megabytes", "sign_s", "inspect_s", "sign_s_per_500_mb"}
+    assert 0.3 < result["megabytes"] < 3
+    assert 0 < result["sign_s"]["min"] <= result["sign_s"]["max"]

@@ -25,7 +25,20 @@ PACKAGES = [
         if not info.name.startswith("_")
     ),
 ]
-HEAVY = ["PIL", "av", "cuda", "cv2", "numpy", "onnx", "onnxruntime", "rich", "tensorrt", "typer"]
+HEAVY = [
+    "PIL",
+    "av",
+    "c2pa",
+    "cryptography",
+    "cuda",
+    "cv2",
+    "numpy",
+    "onnx",
+    "onnxruntime",
+    "rich",
+    "tensorrt",
+    "typer",
+]
 
 
 def exports(module: ModuleType) -> list[str]:

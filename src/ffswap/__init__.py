@@ -31,13 +31,17 @@ if TYPE_CHECKING:
         OutputFormatError,
         OutputWriteError,
         QualityError,
+        SigningError,
         UserError,
     )
     from .options import (
         BuildOptions,
+        CredentialOptions,
         DetectOptions,
         EncodeOptions,
         FaceChoice,
+        LabelOptions,
+        LabelPosition,
         MaskKind,
         MeshSwapOptions,
         ModelOptions,
@@ -48,12 +52,14 @@ if TYPE_CHECKING:
         TrackOptions,
     )
     from .pipeline import swap
+    from .pipeline.inspect import Inspection, inspect
     from .pipeline.plan import MachineSurvey, survey
     from .pipeline.report import ProgressCallback, ProgressEvent, SwapReport
 
 __all__ = [
     "BuildOptions",
     "CancelledError",
+    "CredentialOptions",
     "DetectOptions",
     "DeviceError",
     "DownloadError",
@@ -64,7 +70,10 @@ __all__ = [
     "FfswapError",
     "InputError",
     "InputMissingError",
+    "Inspection",
     "InternalError",
+    "LabelOptions",
+    "LabelPosition",
     "MachineError",
     "MachineSurvey",
     "MaskKind",
@@ -84,17 +93,21 @@ __all__ = [
     "ProgressCallback",
     "ProgressEvent",
     "QualityError",
+    "SigningError",
     "SwapOptions",
     "SwapReport",
     "TrackOptions",
     "UserError",
     "__version__",
+    "inspect",
     "survey",
     "swap",
 ]
 
 _HOMES = {
     "FaceChoice": ".options",
+    "Inspection": ".pipeline.inspect",
+    "LabelPosition": ".options",
     "MachineSurvey": ".pipeline.plan",
     "MaskKind": ".options",
     "Person": ".options",
@@ -103,6 +116,7 @@ _HOMES = {
     "ProgressCallback": ".pipeline.report",
     "ProgressEvent": ".pipeline.report",
     "SwapReport": ".pipeline.report",
+    "inspect": ".pipeline.inspect",
     "survey": ".pipeline.plan",
     "swap": ".pipeline",
 }

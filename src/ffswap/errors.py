@@ -11,7 +11,8 @@
     │   └── OutputError
     │       ├── OutputExistsError    (FileExistsError)    would overwrite
     │       ├── OutputFormatError    (ValueError)         the container cannot hold it
-    │       └── OutputWriteError     (OSError)            folder missing, no right, disk full
+    │       ├── OutputWriteError     (OSError)            folder missing, no right, disk full
+    │       └── SigningError         (ValueError)         it cannot be signed as asked
     ├── MachineError                 (RuntimeError)       this machine cannot do it
     │   ├── DeviceError                                   the device asked for is not here
     │   ├── EncoderError                                  the encoder asked for does not work here
@@ -48,6 +49,7 @@ __all__ = [
     "OutputFormatError",
     "OutputWriteError",
     "QualityError",
+    "SigningError",
     "UserError",
 ]
 
@@ -143,6 +145,10 @@ class OutputFormatError(OutputError, ValueError):
 
 class OutputWriteError(OutputError, OSError):
     """The output's folder is missing, may not be written to, or is full."""
+
+
+class SigningError(OutputError, ValueError):
+    """The output's content credentials cannot be signed: the certificate, its key or a server."""
 
 
 class MachineError(FfswapError, RuntimeError):

@@ -10,8 +10,10 @@ import secrets
 import stat
 import threading
 import zlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from .errors import (
     CancelledError,
@@ -22,7 +24,15 @@ from .errors import (
     OutputWriteError,
 )
 
-__all__ = ["Digests", "PathLike", "PendingFile", "check_input", "file_digests", "write_error"]
+__all__ = [
+    "Digests",
+    "PathLike",
+    "PendingFile",
+    "Seal",
+    "check_input",
+    "file_digests",
+    "write_error",
+]
 
 PathLike = str | os.PathLike[str]
 
@@ -31,6 +41,9 @@ PathLike = str | os.PathLike[str]
 _STEM = 40
 
 _CHUNK = 1 << 20  # bytes hashed at a time
+
+# Rights of new files, before the mask of the process: of everybody's, and of one's own.
+_COMMON, _PRIVATE = 0o666, 0o600
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
@@ -120,6 +133,7 @@ class PendingFile:
     Args:
         path: where the output shall appear.
         overwrite: replace what is there.
+        private: only the user who runs this may read it.
 
     Raises:
         OutputExistsError: something is there and `overwrite` is false.
@@ -127,9 +141,11 @@ class PendingFile:
         OutputWriteError: the folder is missing or may not be written to.
     """
 
-    def __init__(self, path: PathLike, *, overwrite: bool) -> None:
+    def __init__(self, path: PathLike, *, overwrite: bool, private: bool = False) -> None:
         self.path = Path(path)
-        self._overwrite = overwrite
+        self.overwrite, self._mode = overwrite, _PRIVATE if private else _COMMON
+        self._beside: PendingFile | None = None
+        self._stale: Path | None = None
         self._check_name()
         if os.path.isdir(path):
             raise OutputFormatError("is a folder; name a file", file=self.path)
@@ -140,12 +156,43 @@ class PendingFile:
         folder = self.path.parent
         if not folder.is_dir():
             raise OutputWriteError(f"there is no folder {os.fspath(folder)!r}", file=self.path)
+        self.temporary = self._create()
+
+    def _create(self) -> Path:
+        """An empty file beside the output, of a name that nobody else has."""
         token = secrets.token_hex(4)
-        self.temporary = folder / f".{self.path.stem[:_STEM]}.{token}.part{self.path.suffix}"
+        file = self.path.with_name(f".{self.path.stem[:_STEM]}.{token}.part{self.path.suffix}")
         try:
-            self.temporary.open("xb").close()
+            os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, self._mode))
         except OSError as error:
             raise write_error(error, self.path) from error
+        return file
+
+    @contextlib.contextmanager
+    def rewritten(self) -> Iterator[Path]:
+        """A second temporary file, which takes the place of the first when the block has ended well.
+
+        Raises:
+            OutputWriteError: the folder may not be written to.
+        """
+        new = self._create()
+        try:
+            yield new
+            os.replace(new, self.temporary)
+        finally:
+            new.unlink(missing_ok=True)
+
+    def accompany(self, beside: PendingFile) -> None:
+        """Let another file appear together with this one: just before it, or not at all.
+
+        Args:
+            beside: complete; it is committed and discarded with this one from now on.
+        """
+        self._beside = beside
+
+    def replaces(self, stale: Path) -> None:
+        """Remove a file that described what this one overwrites, once it is overwritten."""
+        self._stale = stale if self.overwrite else None
 
     def _check_name(self) -> None:
         """Say at once what would only be found out when the file gets its name."""
@@ -167,19 +214,27 @@ class PendingFile:
             OutputExistsError: something has appeared there in the meantime.
             OutputWriteError: the disk is full or failed.
         """
+        if self._beside is not None:
+            self._beside.commit()
+        done = False
         try:
             with self.temporary.open("rb+") as data:
                 os.fsync(data.fileno())
-            if self._overwrite:
+            if self.overwrite:
                 os.replace(self.temporary, self.path)
             else:
                 self._link()
+            done = True
+            if self._stale is not None:
+                self._stale.unlink(missing_ok=True)
             self._sync_folder()
         except FileExistsError as error:
             raise self._exists() from error
         except OSError as error:
             raise write_error(error, self.path) from error
         finally:
+            if self._beside is not None and not done:
+                self._beside.path.unlink(missing_ok=True)  # it would describe nothing
             self.discard()
 
     def _link(self) -> None:
@@ -204,5 +259,11 @@ class PendingFile:
                 os.close(folder)
 
     def discard(self) -> None:
-        """Remove the temporary file, if it is still there."""
+        """Remove the temporary file, if it is still there, and that of its companion."""
         self.temporary.unlink(missing_ok=True)
+        if self._beside is not None:
+            self._beside.discard()
+
+
+Seal: TypeAlias = Callable[[PendingFile], None]
+"""What is done last to an output that is complete and has no name yet."""

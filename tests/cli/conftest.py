@@ -79,10 +79,10 @@ class Library:
 
     @property
     def options(self) -> SwapOptions:
-        """Those of the one call."""
+        """Those of the one call, but for the folder of the signer, which differs by machine."""
         (call,) = self.calls
         options: SwapOptions = call["options"]
-        return options
+        return replace(options, credentials=replace(options.credentials, folder=None))
 
 
 @dataclass(frozen=True)

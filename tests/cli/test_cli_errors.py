@@ -20,6 +20,7 @@ FAMILIES = [
     (errors.OutputExistsError, 4),
     (errors.OutputFormatError, 4),
     (errors.OutputWriteError, 4),
+    (errors.SigningError, 4),
     (errors.MachineError, 5),
     (errors.DeviceError, 5),
     (errors.DownloadError, 5),

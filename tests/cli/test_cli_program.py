@@ -90,7 +90,7 @@ def test_an_unknown_command_is_a_usage_error(run):
 @pytest.mark.parametrize(
     ("line", "offered"),
     [
-        ("ffswap ", "swap build-engine doctor engines models"),
+        ("ffswap ", "swap build-engine inspect doctor engines models"),
         ("ffswap swap --faces ", "largest all left-right:"),
         ("ffswap swap --faces a", "all"),
         ("ffswap swap --progress ", "auto rich tqdm none"),
@@ -242,5 +242,5 @@ class TestDocumentation:
         if not readme.exists():
             pytest.skip("there is no README.md")
         table = [line for line in self.TEXT.splitlines() if re.match(r"\| \d+ \|", line)]
-        assert len(table) == 9
+        assert len(table) == 11
         assert "\n".join(table) in readme.read_text(encoding="utf-8")

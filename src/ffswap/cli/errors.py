@@ -38,9 +38,15 @@ _BUG_HINT = (
 )
 
 # What the options of the library are called on the command line, where it is not just "--" before them.
-_TYPED = {"swapper": "--model", "restorer": "--restore"}
+_TYPED = {
+    "swapper": "--model",
+    "restorer": "--restore",
+    "certificate": "--sign-cert",
+    "key": "--sign-key",
+    "timestamp_url": "--sign-tsa",
+}
 # Those that the command line has not: they can only be wrong in a program.
-_NOT_TYPED = frozenset({"occluder", "parser", "mask_blur", "mask_padding", "shape"})
+_NOT_TYPED = frozenset({"occluder", "parser", "mask_blur", "mask_padding", "shape", "folder"})
 
 
 class ExitCode(IntEnum):
@@ -57,6 +63,8 @@ class ExitCode(IntEnum):
     OUTPUT = 4
     MACHINE = 5
     CUT_SHORT = 6
+    SYNTHETIC = 10
+    INVALID = 11
     INTERRUPTED = 130
 
 

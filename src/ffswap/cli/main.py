@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 
 from .._version import __version__
 from ..errors import CancelledError, OutputWriteError
-from . import build_engine, doctor, engines, models, swap
+from . import build_engine, doctor, engines, inspect, models, swap
 from .errors import DEBUG_VARIABLE, STOPPED_HINT, guard
 from .groups import show_help
 from .messages import result
@@ -63,7 +63,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 done, 1 fault of ffswap, 2 usage, 3 input, 4 output, 5 machine, "
-    "6 the target was cut short, 130 Ctrl-C, 143 SIGTERM. "
+    "6 the target was cut short, 10 synthetic and 11 invalid credentials (inspect), 130 Ctrl-C, 143 SIGTERM. "
     f"{DEBUG_VARIABLE}=1 prints the trace of an error.",
 )
 
@@ -92,6 +92,7 @@ app.command("swap", cls=swap.SwapCommand, short_help="put the face of a photo in
 app.command("build-engine", short_help="build TensorRT engines and check them")(
     build_engine.command
 )
+app.command("inspect", short_help="show how a file says it was made")(inspect.command)
 app.add_typer(engines.app)
 app.add_typer(models.app)
 app.command("doctor", short_help="show what this machine has and what a swap would use")(

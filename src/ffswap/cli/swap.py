@@ -19,6 +19,19 @@ from ..options import (
     SwapOptions,
 )
 from .bars import MODES
+from .disclosure import (
+    Credentials,
+    LabelFont,
+    LabelPlace,
+    LabelSize,
+    LabelText,
+    LabelTime,
+    SignCertificate,
+    SignKey,
+    SignTimestamp,
+    credential_options,
+    label_options,
+)
 from .errors import STOPPED_HINT, ExitCode
 from .folders import ModelsDir, completes_hints, models_folder, own_catalogue
 from .messages import note, printable, result, result_json
@@ -162,6 +175,15 @@ def command(
     quality: _Quality = None,
     preset: _Preset = None,
     keep_occluders: _KeepOccluders = True,
+    label: LabelText = None,
+    label_position: LabelPlace = "bottom-right",
+    label_size: LabelSize = 4.0,
+    label_time: LabelTime = None,
+    label_font: LabelFont = None,
+    credentials: Credentials = True,
+    sign_cert: SignCertificate = None,
+    sign_key: SignKey = None,
+    sign_tsa: SignTimestamp = None,
     device: _Device = "auto",
     threads: _Threads = None,
     overwrite: _Overwrite = False,
@@ -185,25 +207,47 @@ def command(
         device=device,
         threads=threads,
         overwrite=overwrite,
-        models=ModelOptions(
-            swapper=model,
-            detector=detector,
-            detector_angles=_numbers("--detector-angles", detector_angles),
-            landmarker=landmarker,
-            restorer=_given("--restore", restore),
-            masks=tuple(mask.split(",")),  # type: ignore[arg-type]  # checked by the class
-            pixel_boost=pixel_boost,
-            restore_blend=blend,
+        models=_models(
+            model, detector, detector_angles, landmarker, restore, mask, pixel_boost, blend
         ),
         mesh=MeshSwapOptions(keep_occluders=keep_occluders),
-        encode=EncodeOptions(
-            encoder=_given("--encoder", encoder), quality=quality, preset=_given("--preset", preset)
-        ),
+        encode=_encoding(encoder, quality, preset),
+        label=label_options(label, label_position, label_size, label_time, label_font),
+        credentials=credential_options(credentials, sign_cert, sign_key, sign_tsa),
     )
     display = make_display(progress, quiet=quiet)
     with StopSignals(quiet=quiet) as signals:
         report = _run(photo, target, output, options, models_folder(models_dir), display, signals)
     return _tell(report, as_json=as_json, quiet=quiet)
+
+
+def _models(
+    swapper: str,
+    detector: str,
+    angles: str,
+    landmarker: str,
+    restorer: str | None,
+    masks: str,
+    boost: int | None,
+    blend: float,
+) -> ModelOptions:
+    kinds: Any = tuple(masks.split(","))  # checked by the class
+    return ModelOptions(
+        swapper=swapper,
+        detector=detector,
+        detector_angles=_numbers("--detector-angles", angles),
+        landmarker=landmarker,
+        restorer=_given("--restore", restorer),
+        masks=kinds,
+        pixel_boost=boost,
+        restore_blend=blend,
+    )
+
+
+def _encoding(encoder: str | None, quality: int | None, preset: str | None) -> EncodeOptions:
+    return EncodeOptions(
+        encoder=_given("--encoder", encoder), quality=quality, preset=_given("--preset", preset)
+    )
 
 
 def _files(
@@ -312,6 +356,9 @@ def _summary(report: SwapReport) -> list[str]:
         f"model {report.model} ({report.model_reason}), device {report.device}, "
         f"encoder {report.encoder} ({report.pixel_format})",
     ]
+    if report.credentials is not None:
+        beside = f", in {report.credentials.file}" if report.credentials.place == "sidecar" else ""
+        lines.append(f"credentials: signed by {printable(report.credentials.who + beside)}")
     if report.corrupt_frames:
         lines.append(f"{_count(report.corrupt_frames, 'damaged frame')} in the target")
     if report.stage_fps:

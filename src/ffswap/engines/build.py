@@ -20,7 +20,7 @@ from typing import Any, Literal, get_args
 from .. import errors
 from ..errors import CancelledError, FfswapError, ModelError, OptionError, OutputExistsError
 from ..files import check_input, write_error
-from ..options import MAX_OPT_LEVEL, BuildOptions
+from ..options.build import MAX_OPT_LEVEL, BuildOptions
 from ._child import Child
 from .trt_api import Product, TrtApi, installed_products, load_api
 

@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 
 from ..errors import InputMissingError, OptionError
 from ..files import PathLike
-from ..options import LARGEST_BATCH, MAX_OPT_LEVEL, BuildOptions, Precision
+from ..options.build import LARGEST_BATCH, MAX_OPT_LEVEL, BuildOptions, Precision
 from .manifest import GateLimits
 
 if sys.version_info >= (3, 11):

@@ -12,6 +12,7 @@ from .images import (
     read_picture,
     write_picture,
 )
+from .lettering import Lettering
 from .probe import ClipInfo, Mastering, StreamInfo, probe
 from .reader import ClipReader, CopiedPackets, ReadSummary
 from .writer import ClipWriter
@@ -23,6 +24,7 @@ __all__ = [
     "CopiedPackets",
     "EncoderPlan",
     "EncoderStatus",
+    "Lettering",
     "Mastering",
     "Picture",
     "ReadSummary",

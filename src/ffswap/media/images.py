@@ -15,7 +15,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ..carriers import Colour, Frames, PixelFormat, Plane
 from ..errors import FfswapError, MediaError, OptionError, OutputFormatError
-from ..files import PathLike, PendingFile, check_input, write_error
+from ..files import PathLike, PendingFile, Seal, check_input, write_error
 from ._files import by_suffix
 from .probe import probe
 
@@ -247,7 +247,12 @@ def is_picture_name(path: PathLike) -> bool:
 
 
 def write_picture(
-    path: PathLike, picture: Picture, *, quality: int | None = None, overwrite: bool = False
+    path: PathLike,
+    picture: Picture,
+    *,
+    quality: int | None = None,
+    overwrite: bool = False,
+    seal: Seal | None = None,
 ) -> None:
     """Write a picture; it appears under its name when it is complete.
 
@@ -256,8 +261,10 @@ def write_picture(
         picture: what to write.
         quality: 1 to 100 for jpg and webp; None: 95. The other formats are lossless.
         overwrite: replace the output if it exists.
+        seal: called with the complete file before it gets its name; it may change it, or fail.
 
     Raises:
+        FfswapError: whatever the seal raised.
         OptionError: a quality out of range, or for a lossless format.
         OutputFormatError: an unknown format, or one that cannot hold the alpha channel or size.
         OutputExistsError: the output exists and `overwrite` is false.
@@ -279,10 +286,12 @@ def write_picture(
         Image.fromarray(np.ascontiguousarray(channels)).save(
             pending.temporary, format=kind, **options
         )
+        if seal is not None:
+            seal(pending)
         pending.commit()
+    except FfswapError:
+        raise
     except OSError as error:
-        if isinstance(error, FfswapError):
-            raise
         if error.errno is None:  # Pillow's own way to say that an encoder refused
             raise OutputFormatError(
                 f"{kind} cannot hold this picture ({error})", file=path

@@ -19,7 +19,7 @@ from av.video.stream import VideoStream
 
 from ..carriers import Frames
 from ..errors import EncoderError, InternalError, OutputWriteError
-from ..files import PathLike, PendingFile, write_error
+from ..files import PathLike, PendingFile, Seal, write_error
 from ._files import fraction
 from ._remux import error_text, kept_tags, moved_chapters, refuse_same
 from .colour import RANGE_FULL, RANGE_LIMITED, convert, matrix_code, planes_of, redefines_colour
@@ -62,6 +62,7 @@ class ClipWriter:
         plan: how the video is encoded.
         overwrite: replace the output if it exists.
         threads: of the encoder; None: it decides.
+        seal: called with the complete file before it gets its name; it may change it, or fail.
 
     Raises:
         OutputExistsError: the output exists and `overwrite` is false.
@@ -79,10 +80,11 @@ class ClipWriter:
         *,
         overwrite: bool = False,
         threads: int | None = None,
+        seal: Seal | None = None,
     ) -> None:
         self._form = container_of(path)
         refuse_same(Path(path), reader.info.path)
-        self._reader, self._plan = reader, plan
+        self._reader, self._plan, self._seal = reader, plan, seal
         self._file = PendingFile(path, overwrite=overwrite)
         self._output: OutputContainer | None = None
         self._streams: dict[int, Stream] = {}
@@ -144,12 +146,13 @@ class ClipWriter:
             self._encode(self._frame(item, i), int(item.pts[i]), item.time_base)
 
     def finish(self) -> None:
-        """Drain the encoder, complete the file and give it its name.
+        """Drain the encoder, complete the file, have it sealed and give it its name.
 
         Raises:
             OutputExistsError: a file of that name has appeared in the meantime.
             OutputWriteError: the disk is full or failed.
             EncoderError: the encoder failed.
+            FfswapError: whatever the seal raised.
         """
         if self._output is None:
             raise InternalError("finish() after the end")
@@ -160,6 +163,8 @@ class ClipWriter:
                 output.close()
             except OSError as error:
                 raise write_error(error, self._file.path) from error
+            if self._seal is not None:
+                self._seal(self._file)
             self._file.commit()
         except BaseException:
             self._abandon()

@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 from ..carriers import Plane
 from ..errors import CancelledError, OptionError, OutputError, OutputExistsError
+from ..files import PendingFile
 from ..media import (
     ClipInfo,
     ClipReader,
@@ -30,6 +31,7 @@ from ..options import SwapOptions
 from ..stages.face_swap import FaceSwap
 from ..stages.net_paint import SKIPPED
 from .chain import Cast, Chain, open_chain, resolve_device
+from .disclosure import Sealer, check_sidecar, claim_of, open_label, open_sealer
 from .report import ProgressCallback, SwapReport
 from .run import ClipRun, batch_frames
 
@@ -86,10 +88,13 @@ def swap(
             read(path)
     info = probe(target)
     _check_output({**photos, "target": target}, output, options.overwrite)
+    check_sidecar(output, options.credentials, overwrite=options.overwrite)
+    sealer, notes = open_sealer(options.credentials, target, cancel)
     folder, own = (None if one is None else Path(one) for one in (models, catalog))
     with open_chain(options, folder, own, read) as chain:
         cast, warnings = chain.cast(photo)
-        job = _Job(chain, cast, info, output, options, device)
+        warnings = (*warnings, *notes)
+        job = _Job(chain, cast, info, output, options, device, sealer)
         if info.is_picture:
             return job.picture(warnings, cancel)
         return job.clip(warnings, progress, cancel)
@@ -147,9 +152,16 @@ class _Job:
         output: Path,
         options: SwapOptions,
         device: str,
+        sealer: Sealer,
     ) -> None:
         self._chain, self._cast, self._info, self._output = chain, cast, info, output
-        self._options, self._device = options, device
+        self._options, self._device, self._sealer = options, device, sealer
+        self._label = open_label(options.label)
+        self._swap = chain.swap(cast, self._label)
+
+    def _seal(self, file: PendingFile) -> None:
+        claim = claim_of(self._chain, self._swap, labelled=self._label is not None)
+        self._sealer(file, claim)
 
     def clip(
         self,
@@ -159,7 +171,7 @@ class _Job:
     ) -> SwapReport:
         info, options = self._info, self._options
         plan = choose(self._output, info, options.encode)
-        swap = self._chain.swap(self._cast)
+        swap = self._swap
         with (
             ClipReader(
                 info.path,
@@ -169,7 +181,12 @@ class _Job:
                 batch_frames=batch_frames(info.width, info.height),
             ) as reader,
             ClipWriter(
-                self._output, reader, plan, overwrite=options.overwrite, threads=options.threads
+                self._output,
+                reader,
+                plan,
+                overwrite=options.overwrite,
+                threads=options.threads,
+                seal=self._seal,
             ) as writer,
         ):
             run = ClipRun(
@@ -187,7 +204,7 @@ class _Job:
             writer.finish()
             seconds = time.perf_counter() - begun
             summary = reader.summary
-            notes = [*warnings, *summary.warnings, *writer.warnings, *_left_out(swap)]
+            notes = [*warnings, *summary.warnings, *writer.warnings, *self._notes()]
         counts, skipped = swap.counts, swap.skipped
         if counts.frames_without_face == counts.frames:
             notes.append(_nothing_swapped(swap.tracks, options))
@@ -209,6 +226,7 @@ class _Job:
             encoder=plan.name,
             pixel_format=plan.pix_fmt,
             stage_fps=run.stage_fps(),
+            credentials=self._sealer.signature,
             warnings=tuple(dict.fromkeys(notes)),
         )
 
@@ -216,17 +234,19 @@ class _Job:
         options = self._options
         _refuse_clip_options(options)
         target = read_picture(self._info.path)
-        swap = self._chain.swap(self._cast)
+        swap = self._swap
         begun = time.perf_counter()
         result = _swap_picture(swap, target)
         swap.check()
         if cancel is not None and cancel.is_set():
             raise CancelledError("the run was stopped; the output was not written")
         quality = options.encode.quality
-        write_picture(self._output, result, quality=quality, overwrite=options.overwrite)
+        write_picture(
+            self._output, result, quality=quality, overwrite=options.overwrite, seal=self._seal
+        )
         seconds = time.perf_counter() - begun
         counts, skipped = swap.counts, swap.skipped
-        found = [*warnings, *target.warnings, *_left_out(swap)]
+        found = [*warnings, *target.warnings, *self._notes()]
         if not counts.faces:
             found.append(_nothing_swapped(swap.tracks, options))
         return SwapReport(
@@ -246,8 +266,13 @@ class _Job:
             device=self._device,
             encoder=self._output.suffix.lower().lstrip("."),
             pixel_format="rgb24" if result.alpha is None else "rgba",
+            credentials=self._sealer.signature,
             warnings=tuple(dict.fromkeys(found)),
         )
+
+    def _notes(self) -> list[str]:
+        label = () if self._label is None else self._label.notes
+        return [*_left_out(self._swap), *label]
 
 
 def _left_out(swap: FaceSwap) -> list[str]:

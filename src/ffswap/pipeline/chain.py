@@ -21,6 +21,7 @@ from ..stages.choose import FaceChooser
 from ..stages.face_swap import FaceSwap
 from ..stages.hands import HandTracker
 from ..stages.identify import Recogniser, mean_embedding
+from ..stages.label import Label
 from ..stages.match import PeopleMatcher
 from ..stages.restore import Restorer
 from .finder import FaceFinder, open_finder
@@ -201,8 +202,13 @@ class Chain:
             notes.append(f"{path}: {len(faces)} faces were found; the largest is used")
         return Photo(picture, faces, str(path))
 
-    def swap(self, cast: Cast) -> FaceSwap:
-        """A fresh swap, for one clip or picture."""
+    def swap(self, cast: Cast, label: Label | None = None) -> FaceSwap:
+        """A fresh swap, for one clip or picture.
+
+        Args:
+            cast: who gets which face.
+            label: a fresh one, or None.
+        """
         people = None
         if cast.references is not None and self._recogniser is not None:
             people = PeopleMatcher(
@@ -215,6 +221,7 @@ class Chain:
             None if self._hands is None else HandTracker(*self._hands),
             people=people,
             others=cast.others,
+            label=label,
         )
 
 

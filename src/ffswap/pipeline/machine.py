@@ -55,6 +55,7 @@ _LIBRARIES = {
     "onnxruntime": ("onnxruntime", "onnxruntime-gpu"),
     "opencv": ("opencv-python-headless", "opencv-python"),
     "pillow": ("pillow",),
+    "c2pa": ("c2pa-python",),
     "cuda-core": ("cuda-core",),
     "cuda-bindings": ("cuda-bindings",),
     "tensorrt": ("tensorrt-cu13", "tensorrt-cu12", "tensorrt"),

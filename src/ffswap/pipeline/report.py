@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, TypeAlias
 
+from ..provenance.record import Signature
+
 __all__ = ["ProgressCallback", "ProgressEvent", "SwapReport"]
 
 
@@ -58,6 +60,7 @@ class SwapReport:
         device: what computed, such as ``cpu``.
         encoder: FFmpeg's name of the encoder, or the picture format.
         pixel_format: of the output.
+        credentials: what was signed into the output or beside it, and by whom; None: nothing was.
         warnings: sentences for the user, in the order in which they arose.
     """
 
@@ -78,6 +81,7 @@ class SwapReport:
     models: Mapping[str, str] = field(default_factory=dict)
     faces_skipped: Mapping[str, int] = field(default_factory=dict)
     stage_fps: Mapping[str, float] = field(default_factory=dict)
+    credentials: Signature | None = None
     warnings: tuple[str, ...] = ()
 
     @property
@@ -87,4 +91,5 @@ class SwapReport:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain types only, `complete` included, ready for JSON."""
-        return {**asdict(self), "complete": self.complete}
+        signed = None if self.credentials is None else self.credentials.as_dict()
+        return {**asdict(self), "credentials": signed, "complete": self.complete}

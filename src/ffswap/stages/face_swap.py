@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..carriers import F32, I64, Faces, Frames
 from ..geometry.hand import hand_polygons
 from .choose import FaceChooser
 from .hands import HandTracker
+from .label import Label
 from .match import PeopleMatcher
 
 __all__ = ["FacePainter", "FaceSwap", "FrameCounts", "SwapPlan", "Tracker"]
@@ -80,10 +82,12 @@ class SwapPlan:
     Attributes:
         faces: that are swapped.
         paints: a list for each frame from each of the painters.
+        labelled: (n,) bool, in which of the frames the label is seen; None: there is no label.
     """
 
     faces: Faces
     paints: list[list[list[Any]]]
+    labelled: NDArray[np.bool_] | None = None
 
 
 class FaceSwap:
@@ -98,6 +102,7 @@ class FaceSwap:
         hands: finds what must not be painted over; None: nothing is looked for.
         people: knows the named people, whose numbers come first; None: there are none.
         others: number of the source for the chosen faces; None: only named people are swapped.
+        label: is drawn over everything else, or None.
     """
 
     def __init__(
@@ -109,9 +114,11 @@ class FaceSwap:
         *,
         people: PeopleMatcher | None = None,
         others: int | None = 0,
+        label: Label | None = None,
     ) -> None:
         self._tracker, self._chooser, self._painters = tracker, chooser, painters
         self._hands, self._people, self._others = hands, people, others
+        self._label = label
         self.counts = FrameCounts()
 
     @property
@@ -152,7 +159,8 @@ class FaceSwap:
             hands = self._hands(frames, chosen)
             covers = [[p for hand in here for p in hand_polygons(hand.points)] for here in hands]
         paints = [painter.plan(frames, chosen, covers, who) for painter in self._painters]
-        return SwapPlan(chosen, paints)
+        labelled = None if self._label is None else self._label.plan(frames)
+        return SwapPlan(chosen, paints, labelled)
 
     def _assign(self, frames: Frames, faces: Faces) -> I64:
         """(n,) number of the source that each face gets, -1 for none."""
@@ -168,3 +176,5 @@ class FaceSwap:
         """Paint what `look` returned for these frames, in place."""
         for painter, paints in zip(self._painters, plan.paints, strict=True):
             painter.paint(frames, paints)
+        if self._label is not None and plan.labelled is not None:
+            self._label.paint(frames, plan.labelled)

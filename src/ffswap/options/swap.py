@@ -1,18 +1,17 @@
-"""What can be asked for: frozen, keyword-only, checked on construction. A leaf besides errors."""
+"""What a swap can be asked for."""
 
 from __future__ import annotations
 
-import itertools
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from fractions import Fraction
 from typing import Literal, get_args
 
-from .errors import OptionError
+from ..errors import OptionError
+from .checks import require
+from .disclosure import CredentialOptions, LabelOptions
+from .position import Position
 
 __all__ = [
-    "BuildOptions",
     "DetectOptions",
     "EncodeOptions",
     "FaceChoice",
@@ -20,62 +19,14 @@ __all__ = [
     "MeshSwapOptions",
     "ModelOptions",
     "Person",
-    "Position",
-    "Precision",
     "SwapOptions",
     "TrackOptions",
 ]
 
 MaskKind = Literal["box", "occlusion", "region", "area"]
-Precision = Literal["fp16", "fp32"]
 
-# More rows than this make no net faster; a larger number is a slip of the finger.
-LARGEST_BATCH = 1024
 # Sides of squares that faces are swapped at, pixels: no net is smaller, no video has more detail.
 MIN_BOOST, MAX_BOOST = 64, 2048
-# Of TensorRT's builder_optimization_level, in every version that has it.
-MAX_OPT_LEVEL = 5
-
-
-def _require(ok: bool, name: str, value: object, allowed: str) -> None:
-    if not ok:
-        raise OptionError.of(name, f"{name} is {value!r}; allowed: {allowed}")
-
-
-@dataclass(frozen=True)
-class Position:
-    """A place in a clip: seconds from its start, or the index of a frame (one of the two).
-
-    Attributes:
-        seconds: exact, 0 or more.
-        frame: counted from 0.
-    """
-
-    seconds: Fraction | None = None
-    frame: int | None = None
-
-    def __post_init__(self) -> None:
-        if (self.seconds is None) == (self.frame is None):
-            raise OptionError("a position is either seconds or a frame")
-        value = self.frame if self.seconds is None else self.seconds
-        _require(value is not None and value >= 0, "position", value, "0 or more")
-
-    @classmethod
-    def parse(cls, text: str) -> Position:
-        """Read ``12.5``, ``1:02.5``, ``00:01:02.500`` (time) or ``250f`` (frame).
-
-        Raises:
-            OptionError: the text is none of these.
-        """
-        if match := re.fullmatch(r"(\d+)f", text.strip()):
-            return cls(frame=int(match[1]))
-        if match := re.fullmatch(r"(?:(?:(\d+):)?([0-5]?\d):)?(\d+(?:\.\d*)?)s?", text.strip()):
-            hours, minutes, seconds = (Fraction(part or 0) for part in match.groups())
-            return cls(seconds=hours * 3600 + minutes * 60 + seconds)
-        raise OptionError(
-            f"{text!r} is neither a time nor a frame",
-            hint="write a time as 12.5, 1:02.5 or 00:01:02.5, or a frame as 250f",
-        )
 
 
 @dataclass(frozen=True)
@@ -123,8 +74,8 @@ class Person:
     reference: str
 
     def __post_init__(self) -> None:
-        _require(bool(self.source.strip()), "source", self.source, "a photo or a folder of photos")
-        _require(bool(self.reference.strip()), "reference", self.reference, "a photo")
+        require(bool(self.source.strip()), "source", self.source, "a photo or a folder of photos")
+        require(bool(self.reference.strip()), "reference", self.reference, "a photo")
 
     @classmethod
     def parse(cls, text: str) -> Person:
@@ -160,8 +111,8 @@ class DetectOptions:
     def __post_init__(self) -> None:
         for name in ("score", "iou"):
             value = getattr(self, name)
-            _require(value is None or 0 < value < 1, name, value, "between 0 and 1")
-        _require(self.min_face_px >= 12, "min_face_px", self.min_face_px, "12 or more")
+            require(value is None or 0 < value < 1, name, value, "between 0 and 1")
+        require(self.min_face_px >= 12, "min_face_px", self.min_face_px, "12 or more")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,10 +132,10 @@ class TrackOptions:
     smooth_beta: float = 20.0
 
     def __post_init__(self) -> None:
-        _require(self.detect_every_s > 0, "detect_every_s", self.detect_every_s, "more than 0")
-        _require(0 < self.score < 1, "score", self.score, "between 0 and 1")
-        _require(self.smooth_hz >= 0, "smooth_hz", self.smooth_hz, "0 or more")
-        _require(self.smooth_beta >= 0, "smooth_beta", self.smooth_beta, "0 or more")
+        require(self.detect_every_s > 0, "detect_every_s", self.detect_every_s, "more than 0")
+        require(0 < self.score < 1, "score", self.score, "between 0 and 1")
+        require(self.smooth_hz >= 0, "smooth_hz", self.smooth_hz, "0 or more")
+        require(self.smooth_beta >= 0, "smooth_beta", self.smooth_beta, "0 or more")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,7 +151,7 @@ class MeshSwapOptions:
     keep_occluders: bool = True
 
     def __post_init__(self) -> None:
-        _require(0 <= self.shape <= 1, "shape", self.shape, "0 to 1")
+        require(0 <= self.shape <= 1, "shape", self.shape, "0 to 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -247,22 +198,22 @@ class ModelOptions:
     def __post_init__(self) -> None:
         for name in ("swapper", "detector", "landmarker", "occluder", "parser", "restorer"):
             value = getattr(self, name)
-            _require(value is None or bool(value.strip()), name, value, "the name of a model")
+            require(value is None or bool(value.strip()), name, value, "the name of a model")
         angles = self.detector_angles
-        _require(
+        require(
             len(angles) > 0 and set(angles) <= {0, 90, 180, 270} and len(set(angles)) == len(angles),
             "detector_angles", angles, "one or more of 0, 90, 180, 270, each once",
         )  # fmt: skip
         kinds = get_args(MaskKind)
-        _require(
+        require(
             len(self.masks) > 0
             and set(self.masks) <= set(kinds)
             and len(set(self.masks)) == len(self.masks),
             "mask", ",".join(self.masks), f"one or more of {', '.join(kinds)}, each once",
         )  # fmt: skip
-        _require(0 <= self.mask_blur <= 1, "mask_blur", self.mask_blur, "0 to 1")
+        require(0 <= self.mask_blur <= 1, "mask_blur", self.mask_blur, "0 to 1")
         padding = self.mask_padding
-        _require(
+        require(
             len(padding) == 4
             and min(padding) >= 0
             and padding[0] + padding[2] < 100
@@ -270,11 +221,11 @@ class ModelOptions:
             "mask_padding", padding, "four percentages, those of opposite sides below 100 together",
         )  # fmt: skip
         if self.pixel_boost is not None:
-            _require(
+            require(
                 MIN_BOOST <= self.pixel_boost <= MAX_BOOST,
                 "pixel_boost", self.pixel_boost, f"{MIN_BOOST} to {MAX_BOOST} (pixels)",
             )  # fmt: skip
-        _require(0 <= self.restore_blend <= 1, "blend", self.restore_blend, "0 to 1")
+        require(0 <= self.restore_blend <= 1, "blend", self.restore_blend, "0 to 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -294,7 +245,7 @@ class EncodeOptions:
 
     def __post_init__(self) -> None:
         if self.quality is not None:
-            _require(
+            require(
                 0 <= self.quality <= 100, "quality", self.quality,
                 "0 to 63 for clips (the encoder may allow less), 1 to 100 for pictures",
             )  # fmt: skip
@@ -317,7 +268,9 @@ class SwapOptions:
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         threads: that decoder, painters and encoder may use, each for itself; None: as many as
             there are cores.
-        overwrite: replace the output if it exists.
+        overwrite: replace the output if it exists, and what lies beside it to vouch for it.
+        label: text that is drawn into the frames, or None.
+        credentials: who vouches for the output.
     """
 
     faces: str = "largest"
@@ -334,67 +287,18 @@ class SwapOptions:
     models: ModelOptions = field(default_factory=ModelOptions)
     mesh: MeshSwapOptions = field(default_factory=MeshSwapOptions)
     encode: EncodeOptions = field(default_factory=EncodeOptions)
+    label: LabelOptions | None = None
+    credentials: CredentialOptions = field(default_factory=CredentialOptions)
 
     def __post_init__(self) -> None:
         FaceChoice.parse(self.faces)
         distance = self.reference_distance
-        _require(0 < distance < 1, "reference_distance", distance, "between 0 and 1")
+        require(0 < distance < 1, "reference_distance", distance, "between 0 and 1")
         if self.reference is not None:
-            _require(bool(self.reference.strip()), "reference", self.reference, "a photo")
-        _require(
+            require(bool(self.reference.strip()), "reference", self.reference, "a photo")
+        require(
             re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device) is not None,
             "device", self.device, "auto, cpu, cuda, cuda:N",
         )  # fmt: skip
         if self.threads is not None:
-            _require(1 <= self.threads <= 256, "threads", self.threads, "1 to 256")
-
-
-@dataclass(frozen=True, kw_only=True)
-class BuildOptions:
-    """How engines are built. None means: as the recipe says, or else by default.
-
-    Attributes:
-        precision: ``fp16`` or ``fp32``.
-        batches: batch sizes that an engine serves, ascending, each 1 to 1024.
-        workspace_gb: device memory that the build may use for trying kernels, in GiB.
-        opt_level: how long TensorRT searches for the best kernels, 0 to 5.
-        targets: GPUs to build for ahead of time, such as ``sm89``; empty: the one that is here.
-        device: index of that GPU.
-        force: build also what is there already.
-    """
-
-    precision: Precision | None = None
-    batches: tuple[int, ...] | None = None
-    workspace_gb: float | None = None
-    opt_level: int | None = None
-    targets: tuple[str, ...] = ()
-    device: int = 0
-    force: bool = False
-
-    def __post_init__(self) -> None:
-        words = get_args(Precision)
-        _require(self.precision in (None, *words), "precision", self.precision, " or ".join(words))
-        if self.batches is not None:
-            _require(
-                self.are_batches(self.batches) and self.batches[-1] <= LARGEST_BATCH,
-                "batch", ",".join(map(str, self.batches)),
-                f"one or more sizes from 1 to {LARGEST_BATCH} in ascending order, such as 1,4,8,16",
-            )  # fmt: skip
-        if self.workspace_gb is not None:
-            _require(self.workspace_gb > 0, "workspace", self.workspace_gb, "more than 0 (GiB)")
-        if self.opt_level is not None:
-            allowed = f"0 to {MAX_OPT_LEVEL}"
-            _require(0 <= self.opt_level <= MAX_OPT_LEVEL, "opt-level", self.opt_level, allowed)
-        _require(self.device >= 0, "device", self.device, "0 or more")
-        if self.targets and self.device:
-            raise OptionError(
-                f"device {self.device} and --for {','.join(self.targets)} exclude each other: what "
-                "is built ahead of time is built on no GPU",
-                hint="leave out one of them",
-            )
-
-    @staticmethod
-    def are_batches(batches: Sequence[int]) -> bool:
-        """Whether these are batch sizes: at least one, each 1 or more, ascending, none twice."""
-        ascending = all(one < two for one, two in itertools.pairwise(batches))
-        return len(batches) > 0 and batches[0] >= 1 and ascending
+            require(1 <= self.threads <= 256, "threads", self.threads, "1 to 256")

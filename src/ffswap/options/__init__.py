@@ -1,0 +1,36 @@
+"""What can be asked for: frozen, keyword-only, checked on construction. A leaf besides errors."""
+
+from __future__ import annotations
+
+from .build import BuildOptions, Precision
+from .disclosure import CredentialOptions, LabelOptions, LabelPosition
+from .position import Position
+from .swap import (
+    DetectOptions,
+    EncodeOptions,
+    FaceChoice,
+    MaskKind,
+    MeshSwapOptions,
+    ModelOptions,
+    Person,
+    SwapOptions,
+    TrackOptions,
+)
+
+__all__ = [
+    "BuildOptions",
+    "CredentialOptions",
+    "DetectOptions",
+    "EncodeOptions",
+    "FaceChoice",
+    "LabelOptions",
+    "LabelPosition",
+    "MaskKind",
+    "MeshSwapOptions",
+    "ModelOptions",
+    "Person",
+    "Position",
+    "Precision",
+    "SwapOptions",
+    "TrackOptions",
+]
