@@ -18,11 +18,13 @@ from ..carriers import F32, Colour, PixelFormat, Plane
 from ..geometry import affine
 
 __all__ = [
+    "add_rounded",
     "blend_into",
     "blur",
     "chroma_matrix",
     "convex_polygons",
     "crop_rgb",
+    "difference",
     "dilate",
     "exp",
     "laplacian",
@@ -230,6 +232,23 @@ def triangle_ids(shape: tuple[int, int], corners: F32, ids: NDArray[np.int64]) -
     for points, value in zip(fixed, ids.tolist(), strict=True):
         cv2.fillConvexPoly(picture, points, value, cv2.LINE_8, SUBPIXEL_BITS)
     return picture
+
+
+def difference(one: Plane, two: Plane) -> F32:
+    """Magnitude of the difference of two planes, code values."""
+    return cv2.absdiff(one, two).astype(np.float32)  # type: ignore[no-any-return]
+
+
+def add_rounded(plane: Plane, change: F32, top: int) -> None:
+    """Add a change to a part of a plane, in place, rounded and held within 0 and `top`.
+
+    Args:
+        plane: (h, w) uint8 or uint16.
+        change: (h, w) float32, code values.
+        top: largest code value.
+    """
+    depth = cv2.CV_8U if plane.dtype == np.uint8 else cv2.CV_16U
+    plane[...] = np.minimum(cv2.add(plane, change, dtype=depth), top)
 
 
 def blend_into(plane: Plane, base: Plane, over: Plane | F32, alpha: F32, touched: U8) -> None:

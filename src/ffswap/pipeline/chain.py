@@ -21,6 +21,7 @@ from ..stages.choose import FaceChooser
 from ..stages.face_swap import FaceSwap
 from ..stages.hands import HandTracker
 from ..stages.identify import Recogniser, mean_embedding
+from ..stages.mark import FaceMarker
 from ..stages.match import PeopleMatcher
 from ..stages.restore import Restorer
 from .finder import FaceFinder, open_finder
@@ -215,6 +216,7 @@ class Chain:
             None if self._hands is None else HandTracker(*self._hands),
             people=people,
             others=cast.others,
+            marker=FaceMarker(),
         )
 
 

@@ -12,6 +12,7 @@ from ..carriers import F32, I64, Faces, Frames
 from ..geometry.hand import hand_polygons
 from .choose import FaceChooser
 from .hands import HandTracker
+from .mark import FaceMarker
 from .match import PeopleMatcher
 
 __all__ = ["FacePainter", "FaceSwap", "FrameCounts", "SwapPlan", "Tracker"]
@@ -98,6 +99,7 @@ class FaceSwap:
         hands: finds what must not be painted over; None: nothing is looked for.
         people: knows the named people, whose numbers come first; None: there are none.
         others: number of the source for the chosen faces; None: only named people are swapped.
+        marker: marks what was painted; None: nothing does, for tests of what painters do alone.
     """
 
     def __init__(
@@ -109,9 +111,11 @@ class FaceSwap:
         *,
         people: PeopleMatcher | None = None,
         others: int | None = 0,
+        marker: FaceMarker | None = None,
     ) -> None:
         self._tracker, self._chooser, self._painters = tracker, chooser, painters
         self._hands, self._people, self._others = hands, people, others
+        self._marker = marker
         self.counts = FrameCounts()
 
     @property
@@ -165,6 +169,10 @@ class FaceSwap:
         return who
 
     def paint(self, frames: Frames, plan: SwapPlan) -> None:
-        """Paint what `look` returned for these frames, in place."""
+        """Paint what `look` returned for these frames, in place, and mark what was painted."""
+        marker = self._marker
+        unpainted = [] if marker is None else marker.before(frames, plan.faces)
         for painter, paints in zip(self._painters, plan.paints, strict=True):
             painter.paint(frames, paints)
+        if marker is not None:
+            marker.mark(frames, unpainted)
