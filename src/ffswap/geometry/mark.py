@@ -64,11 +64,14 @@ SCALES = (0.96, 1.0, 1.04)
 SMOOTH = 2
 """The spectrum of a face is flattened over this many bins each way."""
 
-EDGE = (9, 3, 5, 2)
-"""What is not looked at, samples: left and right (both 9), above and below, and how soft it ends."""
+EDGE_SIDES, EDGE_TOP, EDGE_BOTTOM = 9, 5, 3
+"""Samples that are not looked at: no face reaches there."""
+
+EDGE_SOFT = 2
+"""And how soft they begin."""
 
 
-@functools.cache
+@functools.lru_cache(maxsize=2 * DECOYS)
 def mark_pattern(key: str = KEY) -> F32:
     """(SIDE, SIDE, 2) float32 for Cb and Cr, of mean magnitude 1, at most `PEAK`.
 
@@ -90,11 +93,13 @@ def mark_pattern(key: str = KEY) -> F32:
     return pattern
 
 
-def mark_scores(total: F32) -> F32:
+def mark_scores(total: F32, first_decoy: int = 0) -> F32:
     """How much better the mark fits than chance does, in standard deviations of what decoys reach.
 
     Args:
         total: (SIDE, SIDE, 2) the sum of flattened faces, see `stages.mark.MarkReader`.
+        first_decoy: number of the first decoy; others than the usual ones are for measuring how often
+            chance reaches a score.
 
     Returns:
         (1 + DECOYS,) the best score over all places and sizes; the first is the mark's, the others
@@ -105,7 +110,7 @@ def mark_scores(total: F32) -> F32:
     if not (power > 0).all():
         return np.zeros(1 + DECOYS, np.float32)
     flat = spectrum / power * _in_band()[..., None]
-    product = (flat * _spectra()).sum(-1)
+    product = (flat * _spectra(first_decoy)).sum(-1)
     near = np.fft.ifft2(product, axes=(-2, -1)).real
     places = np.arange(-REACH, REACH + 1)
     near = near[..., places[:, None], places]
@@ -138,10 +143,10 @@ def _in_band() -> F64:
 @functools.cache
 def _window() -> F32:
     """(SIDE, SIDE) 1 where faces are painted, falling to 0 at the sides of the square."""
-    side, top, bottom, soft = EDGE[0], EDGE[2], EDGE[1], EDGE[3]
     at = np.arange(SIDE)
-    across = np.clip((np.minimum(at, SIDE - 1 - at) - side) / soft / 2 + 0.5, 0, 1)
-    down = np.clip((np.minimum(at - top, SIDE - 1 - at - bottom)) / soft / 2 + 0.5, 0, 1)
+    across = np.minimum(at, SIDE - 1 - at) - EDGE_SIDES
+    down = np.minimum(at - EDGE_TOP, SIDE - 1 - at - EDGE_BOTTOM)
+    across, down = (np.clip(one / (2 * EDGE_SOFT) + 0.5, 0, 1) for one in (across, down))
     return np.asarray(down[:, None] * across, np.float32)
 
 
@@ -153,10 +158,10 @@ def _smoothed(magnitude: F64) -> F64:
     return magnitude
 
 
-@functools.cache
-def _spectra() -> NDArray[np.complex64]:
+@functools.lru_cache(maxsize=1)
+def _spectra(first_decoy: int) -> NDArray[np.complex64]:
     """(scales, 1 + DECOYS, SIDE, SIDE, 2) conjugate spectra of the pattern and of the decoys."""
-    keys = [KEY, *(f"{KEY} decoy {k}" for k in range(DECOYS))]
+    keys = [KEY, *(f"{KEY} decoy {first_decoy + k}" for k in range(DECOYS))]
     patterns = np.stack([mark_pattern(key) for key in keys])
     sizes = np.stack([_scaled(patterns, scale) for scale in SCALES])
     return np.conj(np.fft.fft2(sizes, axes=(2, 3))).astype(np.complex64)

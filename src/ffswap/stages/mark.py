@@ -17,7 +17,15 @@ from ..ops import cpu
 __all__ = ["FaceMarker", "MarkReader", "Unpainted"]
 
 AMPLITUDE = 1.15
-"""Mean change where the mark is whole, before rounding takes the small ones away: 0.9 and less after."""
+"""Mean change where the mark is whole, code values of 8 bits, before rounding, which takes the small
+changes away, and before `LARGEST_MEAN`."""
+
+FULL_SIDE_PX = 230.0
+"""Up to this side of the square, which is that of a face 150 pixels wide, the mark has its amplitude. In
+larger faces encoders leave more of it, and the eye would see more, so that it is made weaker."""
+
+LEAST_STRENGTH = 0.5
+"""It is not made weaker than this: a face 300 pixels wide, and larger ones."""
 
 LARGEST_MEAN = 1.0
 """Code values of 8 bits, over the painted samples of a plane of a face."""
@@ -53,12 +61,14 @@ class Unpainted:
 
     Attributes:
         frame: index into the batch.
+        side_px: of the square on the face, luma pixels.
         matrix: (2, 3) from samples of the pattern to pixels of the chroma planes, less the box.
         boxes: of the luma samples at the chroma samples, and of the chroma planes.
         planes: copies of these parts of the three planes, all of one shape.
     """
 
     frame: int
+    side_px: float
     matrix: NDArray[np.float64]
     boxes: tuple[Box, Box]
     planes: tuple[Plane, Plane, Plane]
@@ -92,7 +102,8 @@ class FaceMarker:
             back[:, 2] -= (chroma[1].start, chroma[0].start)
             y, cb, cr = planes
             copies = (y[luma].copy(), cb[chroma].copy(), cr[chroma].copy())
-            found.append(Unpainted(int(faces.frame[row]), back, boxes, copies))
+            side_px = SIDE / affine.scale_of(matrix)
+            found.append(Unpainted(int(faces.frame[row]), side_px, back, boxes, copies))
         return found
 
     def mark(self, frames: Frames, unpainted: Sequence[Unpainted]) -> None:
@@ -138,9 +149,9 @@ def _mark_face(frames: Frames, one: Unpainted) -> None:
     weight = np.clip((change - LEAST_CHANGE) / (FULL_CHANGE - LEAST_CHANGE), 0, 1) * painted
     h, w = painted.shape
     pattern = cpu.sample_plane(mark_pattern(), one.matrix, (w, h), 0.0)
+    weight *= AMPLITUDE * step * np.clip(FULL_SIDE_PX / one.side_px, LEAST_STRENGTH, 1)
     for k, plane in enumerate(planes):
         mark = pattern[..., k] * weight
-        mark *= AMPLITUDE * step
         mean = float(np.abs(mark).sum()) / float(painted.sum())
         if mean > LARGEST_MEAN * step:
             mark *= LARGEST_MEAN * step / mean
@@ -154,7 +165,8 @@ class MarkReader:
     """
 
     def __init__(self) -> None:
-        self._total = np.zeros((SIDE, SIDE, 2), np.float32)
+        self.total = np.zeros((SIDE, SIDE, 2), np.float32)
+        """(SIDE, SIDE, 2) the sum of all flattened faces, see `geometry.mark.mark_scores`."""
         self._tracks: dict[int, F32] = {}
         self.faces = 0
         """Faces that were looked at, one per face and frame."""
@@ -168,7 +180,7 @@ class MarkReader:
             planes = frames.planes[int(faces.frame[row])][1:]
             on_chroma = affine.compose(matrix, from_chroma)
             flat = _flattened(planes, on_chroma, frames.format.depth)
-            self._total += flat
+            self.total += flat
             self.faces += 1
             track = int(faces.track[row])
             if track in self._tracks or len(self._tracks) < MOST_TRACKS:
@@ -179,7 +191,7 @@ class MarkReader:
         """Share of unmarked clips that look as much marked as this one, 0 to 1."""
         if not self.faces:
             return 1.0
-        sums = [self._total]
+        sums = [self.total]
         if len(self._tracks) > 1:
             sums += self._tracks.values()
         best = max(float(mark_scores(one)[0]) for one in sums)
