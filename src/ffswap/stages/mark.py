@@ -20,12 +20,12 @@ AMPLITUDE = 1.15
 """Mean change where the mark is whole, code values of 8 bits, before rounding, which takes the small
 changes away, and before `LARGEST_MEAN`."""
 
-FULL_SIDE_PX = 230.0
-"""Up to this side of the square, which is that of a face 150 pixels wide, the mark has its amplitude. In
+FULL_SIDE_PX = 260.0
+"""Up to this side of the square, which is that of a face 160 pixels wide, the mark has its amplitude. In
 larger faces encoders leave more of it, and the eye would see more, so that it is made weaker."""
 
 LEAST_STRENGTH = 0.5
-"""It is not made weaker than this: a face 300 pixels wide, and larger ones."""
+"""It is not made weaker than this: a face 320 pixels wide, and larger ones."""
 
 LARGEST_MEAN = 1.0
 """Code values of 8 bits, over the painted samples of a plane of a face."""
