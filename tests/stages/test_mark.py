@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
-from dataclasses import replace
-
-from ffswap.carriers import Colour, Frames, PixelFormat
+from ffswap.carriers import Colour, Frames, PixelFormat, Plane
 from ffswap.geometry import mark as of_mark
 from ffswap.geometry.mark import BAND, DECOYS, PEAK, SIDE, chance, mark_pattern, mark_scores
 from ffswap.ops import cpu
@@ -25,7 +25,7 @@ FORMATS = {
 }
 
 
-def skin(fmt: PixelFormat, seed: int, offset: float = 0.0) -> tuple:
+def skin(fmt: PixelFormat, seed: int, offset: float = 0.0) -> tuple[Plane, Plane, Plane]:
     """Planes of smooth noise, as faces have it: strong where it is wide."""
     rng = np.random.default_rng(seed)
     shapes = [(SIZE, SIZE), *[fmt.chroma_shape(SIZE, SIZE)] * 2]
@@ -34,10 +34,11 @@ def skin(fmt: PixelFormat, seed: int, offset: float = 0.0) -> tuple:
         noise = cv2.GaussianBlur(rng.normal(size=shape), (0, 0), sigma)
         values = (110 + offset + 4 * noise / noise.std()) * (1 << fmt.depth - 8)
         planes.append(np.round(values).astype(fmt.dtype))
-    return tuple(planes)
+    one, two, three = planes
+    return one, two, three
 
 
-def frames_of(planes: list, fmt: PixelFormat) -> Frames:
+def frames_of(planes: list[Any], fmt: PixelFormat) -> Frames:
     return Frames(
         planes=planes, format=fmt, colour=Colour(), pts=np.arange(len(planes)),
         time_base=Fraction(1, 25),
@@ -107,7 +108,7 @@ def test_code_values_stay_in_range():
 def test_faces_outside_the_frame_and_muddled_ones_are_left_out():
     fmt = FORMATS["yuv420p"]
     frames = frames_of([skin(fmt, 1), skin(fmt, 1)], fmt)
-    faces = known.faces_at((0, HERE + 2000), (1, np.zeros((5, 2))))
+    faces = known.faces_at((0, HERE + 2000), (1, np.zeros((5, 2), np.float32)))
     assert FaceMarker().before(frames, faces) == []
 
 
@@ -167,7 +168,24 @@ def test_the_pattern_is_the_same_everywhere_and_lies_in_its_band():
     in_band = (distance >= BAND[0]) & (distance <= BAND[1])
     assert power[in_band].sum() > 0.6 * power.sum()
     # Videos that were marked must be found by every later version.
-    want = [-0.07, 0.04, 0.39, -0.28, 1.43, 0.1, 0, -3, -2.2, -1.72, -0.07, 0.01, -0.15, -2.32, 2.15, -3]
+    want = [
+        -0.07,
+        0.04,
+        0.39,
+        -0.28,
+        1.43,
+        0.1,
+        0,
+        -3,
+        -2.2,
+        -1.72,
+        -0.07,
+        0.01,
+        -0.15,
+        -2.32,
+        2.15,
+        -3,
+    ]
     np.testing.assert_allclose(pattern[::16, ::16, 0].ravel(), want, atol=0.006)
 
 

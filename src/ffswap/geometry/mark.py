@@ -88,9 +88,9 @@ def mark_pattern(key: str = KEY) -> F32:
     for _ in range(4):  # clipping lowers the mean, which the next round makes good
         pattern /= np.abs(pattern).mean((1, 2), keepdims=True)
         np.clip(pattern, -PEAK, PEAK, out=pattern)
-    pattern = np.ascontiguousarray(pattern.transpose(1, 2, 0), np.float32)
-    pattern.flags.writeable = False
-    return pattern
+    samples: F32 = np.ascontiguousarray(pattern.transpose(1, 2, 0), np.float32)
+    samples.flags.writeable = False
+    return samples
 
 
 def mark_scores(total: F32, first_decoy: int = 0) -> F32:
@@ -137,7 +137,7 @@ def _in_band() -> F64:
     """(SIDE, SIDE) 1 at the frequencies of `BAND`, 0 elsewhere, as the FFT orders them."""
     cycles = np.fft.fftfreq(SIDE) * SIDE
     distance = np.hypot(cycles[:, None], cycles)
-    return ((distance >= BAND[0]) & (distance <= BAND[1])).astype(np.float64)
+    return np.asarray((distance >= BAND[0]) & (distance <= BAND[1]), np.float64)
 
 
 @functools.cache
@@ -154,7 +154,7 @@ def _smoothed(magnitude: F64) -> F64:
     """(SIDE, SIDE, 2) means over a square of bins, around the edges."""
     for axis in (0, 1):
         steps = range(-SMOOTH, SMOOTH + 1)
-        magnitude = sum(np.roll(magnitude, k, axis) for k in steps) / len(steps)
+        magnitude = np.mean([np.roll(magnitude, k, axis) for k in steps], axis=0)
     return magnitude
 
 

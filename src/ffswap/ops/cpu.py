@@ -236,7 +236,7 @@ def triangle_ids(shape: tuple[int, int], corners: F32, ids: NDArray[np.int64]) -
 
 def difference(one: Plane, two: Plane) -> F32:
     """Magnitude of the difference of two planes, code values."""
-    return cv2.absdiff(one, two).astype(np.float32)  # type: ignore[no-any-return]
+    return cv2.absdiff(one, two).astype(np.float32)
 
 
 def add_rounded(plane: Plane, change: F32, top: int) -> None:

@@ -198,9 +198,7 @@ class MarkReader:
         return chance(best, len(sums))
 
 
-def _flattened(
-    planes: Sequence[Plane], matrix: NDArray[np.float64], depth: int
-) -> F32:
+def _flattened(planes: Sequence[Plane], matrix: NDArray[np.float64], depth: int) -> F32:
     """(SIDE, SIDE, 2) a face's colour without what is wide, everywhere about equally strong."""
     crops = [cpu.sample_plane(plane, matrix, (SIDE, SIDE), None) for plane in planes]
     crop = np.stack(crops, -1).astype(np.float32) / np.float32(1 << depth - 8)
