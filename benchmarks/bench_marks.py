@@ -44,11 +44,11 @@ EILEEN, GRACE = "astronaut.png", "grace_hopper.jpg"
 WOLF, SINGLE = "WolfgangLanger_Pexels.mp4", "single_face.mp4"
 SCENES = (
     *(
-        Scene(f"clip A{k // 115}", WOLF, portrait, k, 115, (447, 210), 211)
-        for k in (0, 115, 230, 345)
+        Scene(f"clip A from frame {k}", WOLF, portrait, k, 115, (447, 210), 211)
+        for k in (0, 230)
         for portrait in (EILEEN, GRACE)
     ),
-    *(Scene("clip B", SINGLE, portrait, 0, 72, (296, 200), 148) for portrait in (EILEEN, GRACE)),
+    Scene("clip B", SINGLE, GRACE, 0, 72, (296, 200), 148),
     Scene("picture C", EILEEN, GRACE, 0, 1, (223, 122), 108),
     Scene("picture D", GRACE, EILEEN, 0, 1, (258, 230), 208),
 )
@@ -71,7 +71,7 @@ VARIANTS = (
 )  # fmt: skip
 FACES_PX = (150, 300, 80)
 LONG = Variant("x264 crf 28, 720p, 10 s", options=CRF_28, scale=HD, seconds=10)
-TRIALS = 32
+TRIALS = 24
 """Sets of `DECOYS` patterns that every unmarked clip is compared with."""
 
 
@@ -178,7 +178,7 @@ def main() -> int:
     args = parser.parse_args()
     tune_process()
     if args.quick:
-        result = measure(SCENES[8:9], FACES_PX[:1], VARIANTS[4:5], 1)
+        result = measure(SCENES[4:5], FACES_PX[:1], VARIANTS[4:5], 1)
     else:
         result = measure(SCENES, FACES_PX, (*VARIANTS, LONG), TRIALS)
     if args.json:

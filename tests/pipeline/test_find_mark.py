@@ -58,7 +58,7 @@ def test_a_swapped_clip_is_found_to_be_marked_and_its_target_is_not(
     ffswap.swap(portrait, clip.path, output, options=FFV1)
     after = find_mark(output)
     assert (after.verdict, after.frames, after.faces) == ("marked", 8, 8)
-    assert after.confidence == 1 - after.chance > 0.9999
+    assert after.confidence == 1 - after.chance > 0.999
 
 
 def test_the_mark_survives_another_encoder(clips: Clips, portrait: Path, tmp_path: Path) -> None:
@@ -83,7 +83,8 @@ def test_without_the_marker_the_swap_is_the_same_in_luma_and_not_marked(
     )
     for target, swapped, with_mark in planes:
         np.testing.assert_array_equal(swapped[0], with_mark[0])
-        painted = (target[1] != swapped[1]) | (target[2] != swapped[2])
+        painted = (target[0] != swapped[0])[::2, ::2]
+        painted |= (target[1] != swapped[1]) | (target[2] != swapped[2])
         for one, two in zip(swapped[1:], with_mark[1:], strict=True):
             off = np.abs(one.astype(int) - two)
             assert not off[~painted].any()

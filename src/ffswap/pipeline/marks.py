@@ -22,8 +22,9 @@ __all__ = ["LARGEST_CHANCE", "MarkFound", "MarkVerdict", "find_mark"]
 
 MarkVerdict: TypeAlias = Literal["marked", "not marked", "no face"]
 
-LARGEST_CHANCE = 1e-4
-"""A mark is said to be found where at most this share of unmarked clips would look as much marked."""
+LARGEST_CHANCE = 5e-4
+"""A mark is said to be found where at most this share of unmarked clips would look as much marked: half of
+the one in a thousand that is promised."""
 
 SURE = 1e-12
 """Reading stops where chance is less than this: more frames would not change the verdict."""

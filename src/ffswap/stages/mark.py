@@ -20,12 +20,12 @@ AMPLITUDE = 1.15
 """Mean change where the mark is whole, code values of 8 bits, before rounding, which takes the small
 changes away, and before `LARGEST_MEAN`."""
 
-FULL_SIDE_PX = 260.0
-"""Up to this side of the square, which is that of a face 160 pixels wide, the mark has its amplitude. In
+FULL_SIDE_PX = 320.0
+"""Up to this side of the square, which is that of a face 200 pixels wide, the mark has its amplitude. In
 larger faces encoders leave more of it, and the eye would see more, so that it is made weaker."""
 
-LEAST_STRENGTH = 0.5
-"""It is not made weaker than this: a face 320 pixels wide, and larger ones."""
+LEAST_STRENGTH = 0.6
+"""It is not made weaker than this: a face 330 pixels wide, and larger ones."""
 
 LARGEST_MEAN = 1.0
 """Code values of 8 bits, over the painted samples of a plane of a face."""
@@ -34,10 +34,10 @@ LEAST_CHANGE = 1.0
 """Mean change by the painters, code values of 8 bits, up to which nothing is marked: a swap that changes
 a face by no more than rounding leaves it as it is."""
 
-FULL_CHANGE = 2.0
+FULL_CHANGE = 1.5
 """From this change on the mark is whole."""
 
-CHANGE_SHARE = 1 / 60
+CHANGE_SHARE = 1 / 15
 """Over this share of the square's side the change by the painters is averaged."""
 
 FLAT_SIGMA = 2.0
@@ -141,12 +141,13 @@ def _mark_face(frames: Frames, one: Unpainted) -> None:
     y, *planes = frames.planes[one.frame]
     parts = (y[luma], *(plane[chroma] for plane in planes))
     changes = [cpu.difference(new, old) for new, old in zip(parts, one.planes, strict=True)]
-    painted = (changes[1] > 0) | (changes[2] > 0)
+    change = np.maximum(np.maximum(changes[0], changes[1]), changes[2])
+    painted = change > 0
     if not painted.any():
         return
     sigma = max(0.5, CHANGE_SHARE * SIDE * affine.scale_of(one.matrix))
-    change = cpu.blur(np.maximum(np.maximum(*changes[:2]), changes[2]), sigma) / step
-    weight = np.clip((change - LEAST_CHANGE) / (FULL_CHANGE - LEAST_CHANGE), 0, 1) * painted
+    mean_change = _wide_mean(change / step, sigma)
+    weight = np.clip((mean_change - LEAST_CHANGE) / (FULL_CHANGE - LEAST_CHANGE), 0, 1) * painted
     h, w = painted.shape
     pattern = cpu.sample_plane(mark_pattern(), one.matrix, (w, h), 0.0)
     weight *= AMPLITUDE * step * np.clip(FULL_SIDE_PX / one.side_px, LEAST_STRENGTH, 1)
@@ -156,6 +157,14 @@ def _mark_face(frames: Frames, one: Unpainted) -> None:
         if mean > LARGEST_MEAN * step:
             mark *= LARGEST_MEAN * step / mean
         cpu.add_rounded(plane[chroma], mark, (1 << fmt.depth) - 1)
+
+
+def _wide_mean(plane: F32, sigma: float) -> F32:
+    """A Gaussian mean of many pixels' width, taken of a picture made smaller: it is as smooth."""
+    factor = max(1, int(sigma / 2))
+    h, w = plane.shape
+    small = cpu.resize(plane, max(1, w // factor), max(1, h // factor))
+    return np.asarray(cpu.resize(cpu.blur(small, sigma / factor), w, h), np.float32)
 
 
 class MarkReader:
