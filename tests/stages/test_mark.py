@@ -219,4 +219,6 @@ def test_rounding_into_a_plane_is_that_of_numpy():
         old = plane.copy()
         cpu.add_rounded(plane, change, top)
         np.testing.assert_array_equal(plane, want)
-        np.testing.assert_array_equal(cpu.difference(plane, old), np.abs(want - old))
+        off = np.abs(want - old)
+        np.testing.assert_array_equal(cpu.largest_difference([old, plane], [plane, plane]), off)
+        assert cpu.magnitude_sum(change) == pytest.approx(np.abs(change).sum(), rel=1e-5)

@@ -140,31 +140,39 @@ def _mark_face(frames: Frames, one: Unpainted) -> None:
     luma, chroma = one.boxes
     y, *planes = frames.planes[one.frame]
     parts = (y[luma], *(plane[chroma] for plane in planes))
-    changes = [cpu.difference(new, old) for new, old in zip(parts, one.planes, strict=True)]
-    change = np.maximum(np.maximum(changes[0], changes[1]), changes[2])
-    painted = change > 0
-    if not painted.any():
+    change = cpu.largest_difference(parts, one.planes)
+    if not change.any():
         return
+    share = np.clip(FULL_SIDE_PX / one.side_px, LEAST_STRENGTH, 1)
     sigma = max(0.5, CHANGE_SHARE * SIDE * affine.scale_of(one.matrix))
-    mean_change = _wide_mean(change / step, sigma)
-    weight = np.clip((mean_change - LEAST_CHANGE) / (FULL_CHANGE - LEAST_CHANGE), 0, 1) * painted
-    h, w = painted.shape
-    pattern = cpu.sample_plane(mark_pattern(), one.matrix, (w, h), 0.0)
-    weight *= AMPLITUDE * step * np.clip(FULL_SIDE_PX / one.side_px, LEAST_STRENGTH, 1)
+    weight = _weight(change, step, sigma) * np.float32(AMPLITUDE * share * step)
+    np.copyto(weight, 0, where=change == 0)
+    h, w = change.shape
+    most = LARGEST_MEAN * float(step) * np.count_nonzero(change)
     for k, plane in enumerate(planes):
-        mark = pattern[..., k] * weight
-        mean = float(np.abs(mark).sum()) / float(painted.sum())
-        if mean > LARGEST_MEAN * step:
-            mark *= LARGEST_MEAN * step / mean
+        pattern = np.ascontiguousarray(mark_pattern()[..., k])
+        mark = cpu.sample_plane(pattern, one.matrix, (w, h), 0.0)
+        mark *= weight
+        total = cpu.magnitude_sum(mark)
+        if total > most:
+            mark *= np.float32(most / total)
         cpu.add_rounded(plane[chroma], mark, (1 << fmt.depth) - 1)
 
 
-def _wide_mean(plane: F32, sigma: float) -> F32:
-    """A Gaussian mean of many pixels' width, taken of a picture made smaller: it is as smooth."""
+def _weight(change: Plane, step: np.float32, sigma: float) -> F32:
+    """(h, w) 0 to 1: how much of the mark goes where the painters changed so much.
+
+    Args:
+        change: (h, w) code values.
+        step: code values per code value of 8 bits.
+        sigma: of the Gaussian mean, which is taken of a picture made smaller: it is as smooth.
+    """
     factor = max(1, int(sigma / 2))
-    h, w = plane.shape
-    small = cpu.resize(plane, max(1, w // factor), max(1, h // factor))
-    return np.asarray(cpu.resize(cpu.blur(small, sigma / factor), w, h), np.float32)
+    h, w = change.shape
+    small = cpu.resize(change.astype(np.float32), max(1, w // factor), max(1, h // factor))
+    mean = cpu.blur(small, sigma / factor) / step
+    weight = np.clip((mean - LEAST_CHANGE) / (FULL_CHANGE - LEAST_CHANGE), 0, 1)
+    return np.asarray(cpu.resize(weight.astype(np.float32), w, h), np.float32)
 
 
 class MarkReader:
