@@ -167,7 +167,7 @@ def _print_tables(result: dict[str, Any], asked: float) -> None:
 
 
 def _power(share: float) -> str:
-    return f"{share:.2g}" if share > 1e-3 else f"1e{math.floor(math.log10(max(share, 1e-99)))}"
+    return f"{share:.2g}" if share > 1e-4 else f"1e{math.ceil(math.log10(max(share, 1e-99)))}"
 
 
 def main() -> int:
