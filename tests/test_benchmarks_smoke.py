@@ -44,3 +44,17 @@ def test_the_cost_of_signing_is_measured_on_a_signed_file():
     assert result.keys() == {"megabytes", "sign_s", "inspect_s", "sign_s_per_500_mb"}
     assert 0.3 < result["megabytes"] < 3
     assert 0 < result["sign_s"]["min"] <= result["sign_s"]["max"]
+
+
+@pytest.mark.slow
+@pytest.mark.network
+def test_quick_run_of_the_marks_prints_its_structure():
+    command = [sys.executable, "-m", "benchmarks.bench_marks", "--quick", "--json"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    (row,) = result["found"]
+    assert (row["face_px"], len(row["chances"])) == (150, 1)
+    assert row["chances"][0] < 1e-3
+    assert result["false"]["clips"] == 1
+    assert all(0 <= share < 0.2 for share in result["false"]["share_by_chance"].values())

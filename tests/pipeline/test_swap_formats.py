@@ -117,7 +117,7 @@ def test_the_result_looks_the_same_in_every_format(
     face = wanted.mask(0, -4)
     between = [upright(c.path)[-1].astype(int)[face] for c in (wanted, given)]
     after = [result(portrait, c, tmp_path / c.path.name)[face] for c in (wanted, given)]
-    tolerance = 0.6  # levels: rounding of the painted samples
+    tolerance = 0.8  # levels: rounding of the painted samples and of the mark in them
     assert np.abs((after[1] - after[0]).mean(0) - (between[1] - between[0]).mean(0)).max() < (
         tolerance
     )

@@ -28,6 +28,11 @@ _VERDICTS = {
     "synthetic": "SYNTHETIC: made or changed by a machine",
     "invalid": "INVALID: its credentials do not hold",
 }
+_MARKS = {
+    "marked": "found, confidence {0.confidence:.4f}",
+    "not marked": "not found (none was made, or it was lost); {0.faces} faces were looked at",
+    "no face": "none was looked for, since no face was found",
+}
 _STATES = {
     "trusted": "valid, from a signer whose authority you trust",
     "valid": "valid, from an unverified signer",
@@ -43,6 +48,13 @@ def command(
             "--trust", metavar="FILE.pem", help="certificates of authorities that you trust"
         ),
     ] = None,
+    pixels: Annotated[
+        bool,
+        typer.Option(
+            "--mark/--no-mark",
+            help="look for the mark in the pixels, which decodes the file; or read credentials alone",
+        ),
+    ] = True,
     as_json: Annotated[
         bool, typer.Option("--json", help="print the result as one JSON object")
     ] = False,
@@ -55,7 +67,7 @@ def command(
     # Imported when it is run: --help does not need it.
     from ..pipeline import inspect
 
-    found: Inspection = inspect.inspect(file, trust=trust)
+    found: Inspection = inspect.inspect(file, trust=trust, pixels=pixels)
     if as_json:
         result_json(found.as_dict())
     else:
@@ -70,8 +82,7 @@ def _lines(found: Inspection) -> list[str]:
     else:
         lines += _credentials(found.credentials)
     if found.mark is not None:
-        said = "found" if found.mark["found"] else "not found"
-        lines.append(f"mark in the pixels: {said}, confidence {found.mark['confidence']:.3f}")
+        lines.append(f"mark in the pixels: {_MARKS[found.mark.verdict].format(found.mark)}")
     return lines
 
 

@@ -8,6 +8,7 @@ interpreter lock, so these functions run in parallel in threads.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import cv2
@@ -18,6 +19,7 @@ from ..carriers import F32, Colour, PixelFormat, Plane
 from ..geometry import affine
 
 __all__ = [
+    "add_rounded",
     "blend_into",
     "blur",
     "chroma_matrix",
@@ -26,6 +28,8 @@ __all__ = [
     "dilate",
     "exp",
     "laplacian",
+    "largest_difference",
+    "magnitude_sum",
     "polygons",
     "read_at",
     "resize",
@@ -230,6 +234,32 @@ def triangle_ids(shape: tuple[int, int], corners: F32, ids: NDArray[np.int64]) -
     for points, value in zip(fixed, ids.tolist(), strict=True):
         cv2.fillConvexPoly(picture, points, value, cv2.LINE_8, SUBPIXEL_BITS)
     return picture
+
+
+def largest_difference(ones: Sequence[Plane], twos: Sequence[Plane]) -> Plane:
+    """(h, w) the largest magnitude of the differences of pairs of planes of one shape and type."""
+    largest: Any = cv2.absdiff(ones[0], twos[0])
+    for one, two in zip(ones[1:], twos[1:], strict=True):
+        cv2.max(largest, cv2.absdiff(one, two), largest)
+    return largest  # type: ignore[no-any-return]
+
+
+def magnitude_sum(plane: F32) -> float:
+    """Sum of the magnitudes of all elements."""
+    return float(cv2.norm(plane, cv2.NORM_L1))
+
+
+def add_rounded(plane: Plane, change: F32, top: int) -> None:
+    """Add a change to a part of a plane, in place, rounded and held within 0 and `top`.
+
+    Args:
+        plane: (h, w) uint8 or uint16.
+        change: (h, w) float32, code values.
+        top: largest code value.
+    """
+    depth = cv2.CV_8U if plane.dtype == np.uint8 else cv2.CV_16U
+    total: Any = cv2.add(plane, change, dtype=depth)
+    plane[...] = total if top == np.iinfo(plane.dtype).max else np.minimum(total, top)
 
 
 def blend_into(plane: Plane, base: Plane, over: Plane | F32, alpha: F32, touched: U8) -> None:

@@ -22,6 +22,7 @@ from ..stages.face_swap import FaceSwap
 from ..stages.hands import HandTracker
 from ..stages.identify import Recogniser, mean_embedding
 from ..stages.label import Label
+from ..stages.mark import FaceMarker
 from ..stages.match import PeopleMatcher
 from ..stages.restore import Restorer
 from .finder import FaceFinder, open_finder
@@ -222,6 +223,7 @@ class Chain:
             people=people,
             others=cast.others,
             label=label,
+            marker=FaceMarker(),
         )
 
 

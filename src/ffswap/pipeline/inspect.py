@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,6 +10,7 @@ from ..errors import FfswapError, MediaError
 from ..files import PathLike, check_input
 from ..media import probe
 from ..provenance.reading import Credentials, read_credentials
+from .marks import MarkFound, find_mark
 
 __all__ = ["Inspection", "Verdict", "inspect"]
 
@@ -34,7 +34,7 @@ class Inspection:
     file: str
     verdict: Verdict
     credentials: Credentials | None
-    mark: Mapping[str, Any] | None = None
+    mark: MarkFound | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain types only, ready for JSON."""
@@ -43,18 +43,19 @@ class Inspection:
             "file": self.file,
             "verdict": self.verdict,
             "credentials": found,
-            "mark": self.mark,
+            "mark": None if self.mark is None else asdict(self.mark),
         }
 
 
-def inspect(path: PathLike, *, trust: PathLike | None = None) -> Inspection:
-    """Read the content credentials of a video or a picture, in it or beside it.
+def inspect(path: PathLike, *, trust: PathLike | None = None, pixels: bool = True) -> Inspection:
+    """Read the content credentials of a video or a picture, in it or beside it, and look for the mark.
 
     Nothing is fetched from the network.
 
     Args:
         path: of the file.
         trust: PEM file with certificates of authorities whose signers the caller trusts, or None.
+        pixels: whether to look for the mark in them, which decodes the file until the mark is plain.
 
     Returns:
         What was found.
@@ -68,7 +69,7 @@ def inspect(path: PathLike, *, trust: PathLike | None = None) -> Inspection:
     found = read_credentials(file, None if trust is None else Path(trust))
     if found is None:
         _check_media(file)
-    mark = _find_mark(file)
+    mark = _find_mark(file, found) if pixels else None
     return Inspection(file=str(file), verdict=_verdict(found, mark), credentials=found, mark=mark)
 
 
@@ -87,14 +88,19 @@ def _check_media(file: Path) -> None:
         ) from error  # fmt: skip
 
 
-def _find_mark(file: Path) -> Mapping[str, Any] | None:  # noqa: ARG001  nothing is detected yet
-    """What the mark in the pixels says; None: no detector is built in."""
-    return None
+def _find_mark(file: Path, found: Credentials | None) -> MarkFound | None:
+    """The mark; None where credentials are all that can be read of the file, as after tampering."""
+    try:
+        return find_mark(file)
+    except MediaError:
+        if found is None:
+            raise
+        return None
 
 
-def _verdict(found: Credentials | None, mark: Mapping[str, Any] | None) -> Verdict:
+def _verdict(found: Credentials | None, mark: MarkFound | None) -> Verdict:
     if found is not None and found.state == "invalid":
         return "invalid"
-    if (found is not None and found.synthetic) or (mark is not None and mark["found"]):
+    if (found is not None and found.synthetic) or (mark is not None and mark.verdict == "marked"):
         return "synthetic"
     return "nothing" if found is None else "credentials"

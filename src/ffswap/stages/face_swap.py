@@ -14,6 +14,7 @@ from ..geometry.hand import hand_polygons
 from .choose import FaceChooser
 from .hands import HandTracker
 from .label import Label
+from .mark import FaceMarker
 from .match import PeopleMatcher
 
 __all__ = ["FacePainter", "FaceSwap", "FrameCounts", "SwapPlan", "Tracker"]
@@ -103,6 +104,7 @@ class FaceSwap:
         people: knows the named people, whose numbers come first; None: there are none.
         others: number of the source for the chosen faces; None: only named people are swapped.
         label: is drawn over everything else, or None.
+        marker: marks what was painted; None: nothing does, for tests of what painters do alone.
     """
 
     def __init__(
@@ -115,10 +117,11 @@ class FaceSwap:
         people: PeopleMatcher | None = None,
         others: int | None = 0,
         label: Label | None = None,
+        marker: FaceMarker | None = None,
     ) -> None:
         self._tracker, self._chooser, self._painters = tracker, chooser, painters
         self._hands, self._people, self._others = hands, people, others
-        self._label = label
+        self._label, self._marker = label, marker
         self.counts = FrameCounts()
 
     @property
@@ -173,8 +176,12 @@ class FaceSwap:
         return who
 
     def paint(self, frames: Frames, plan: SwapPlan) -> None:
-        """Paint what `look` returned for these frames, in place."""
+        """Paint what `look` returned for these frames, in place, and mark what was painted."""
+        marker = self._marker
+        unpainted = [] if marker is None else marker.before(frames, plan.faces)
         for painter, paints in zip(self._painters, plan.paints, strict=True):
             painter.paint(frames, paints)
+        if marker is not None:
+            marker.mark(frames, unpainted)
         if self._label is not None and plan.labelled is not None:
             self._label.paint(frames, plan.labelled)
