@@ -181,6 +181,29 @@ def painter(spec: ModelSpec, batch: Batch = "N") -> bytes:
     return _painting(spec, nodes, weights, batch)
 
 
+def blind_below(data: bytes, image: ImageInput, level: float) -> bytes:
+    """A net that gives no numbers for pictures whose mean is less than this, 0 to 1."""
+    model = onnx.load_from_string(data)
+    out = model.graph.output[0].name
+    for node in model.graph.node:
+        node.output[:] = ["seen" if name == out else name for name in node.output]
+    least = (level * 255 - image.mean[0]) / image.std[0]
+    weights = {"least": np.float32(least), "nought": np.float32(0)}
+    model.graph.initializer.extend(
+        numpy_helper.from_array(np.asarray(value), name) for name, value in weights.items()
+    )
+    model.graph.node.extend(
+        [
+            _node("ReduceMean", image.name, "mean_level", axes=[1, 2, 3], keepdims=1),
+            _node("Sub", "mean_level least", "above"),
+            _node("Sqrt", "above", "root"),  # of less than 0: no number
+            _node("Mul", "root nought", "no_change"),
+            _node("Add", "seen no_change", out),
+        ]
+    )
+    return bytes(model.SerializeToString())
+
+
 def painted(source: F32) -> F32:
     """(n, 3) RGB, 0 to 1: what `painter` makes of source vectors (n, d)."""
     return np.asarray(0.5 + 0.5 * np.tanh(source[:, :3] * np.sqrt(DIMENSIONS)), np.float32)

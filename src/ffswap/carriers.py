@@ -94,6 +94,7 @@ class Frames:
         index: index in the decoded stream of the first frame, from 0.
         rotation: degrees (0, 90, 180, 270) by which the picture must be turned counter-clockwise
             to stand upright, as the container's display matrix says.
+        pixel_aspect: width of a pixel by its height, as the picture is stored; 1: square.
         handles: n objects of the reader's that keep the planes alive; only `media` looks inside.
     """
 
@@ -104,6 +105,7 @@ class Frames:
     time_base: Fraction
     index: int = 0
     rotation: int = 0
+    pixel_aspect: float = 1.0
     handles: Sequence[object] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
@@ -113,6 +115,8 @@ class Frames:
             raise InternalError(f"{len(self.planes)} frames but pts of shape {self.pts.shape}")
         if self.rotation not in (0, 90, 180, 270):
             raise InternalError(f"rotation {self.rotation}")
+        if not self.pixel_aspect > 0:
+            raise InternalError(f"pixel aspect {self.pixel_aspect}")
         chroma = self.format.chroma_shape(self.height, self.width)
         for y, cb, cr in self.planes:
             shapes = (y.shape, cb.shape, cr.shape)
@@ -163,7 +167,8 @@ class Faces:
         score: (n,) float32, 0 to 1.
         box: (n, 4) float32, left, top, right, bottom.
         points: (n, 5, 2) float32: eyes (image left, image right), nose tip, mouth corners.
-        fresh: (n,) bool, True where the track has no past (a new face, or after a cut).
+        fresh: (n,) bool, True where the track has no past (a new face, or after a cut), or where its
+            past may be that of another face.
         mesh: (n, 468, 3) float32, vertices of the face mesh: x, y in pixels, z in the same unit,
             smaller is nearer to the camera; None where no face mesh was asked for.
         landmarks: (n, 68, 2) float32, the points of iBUG 300-W; None where nothing finds them.

@@ -92,7 +92,21 @@ class UserError(FfswapError):
 
 
 class OptionError(UserError, ValueError):
-    """An option has a value that is not allowed."""
+    """An option has a value that is not allowed.
+
+    Attributes:
+        option: the name of the option with which the message begins, as ``NAME is VALUE; allowed:``,
+            so that a program can say what its user calls it; None: the message begins otherwise.
+    """
+
+    option: str | None = None
+
+    @classmethod
+    def of(cls, option: str, message: str, *, hint: str | None = None) -> OptionError:
+        """The error of an option with whose name the message begins."""
+        error = cls(message, hint=hint)
+        error.option = option
+        return error
 
 
 class InputError(UserError):

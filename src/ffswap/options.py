@@ -31,8 +31,7 @@ Precision = Literal["fp16", "fp32"]
 
 # More rows than this make no net faster; a larger number is a slip of the finger.
 LARGEST_BATCH = 1024
-# Sides of the squares that faces are swapped at, pixels: no published net is smaller, and above it
-# no video has the detail.
+# Sides of squares that faces are swapped at, pixels: no net is smaller, no video has more detail.
 MIN_BOOST, MAX_BOOST = 64, 2048
 # Of TensorRT's builder_optimization_level, in every version that has it.
 MAX_OPT_LEVEL = 5
@@ -40,7 +39,7 @@ MAX_OPT_LEVEL = 5
 
 def _require(ok: bool, name: str, value: object, allowed: str) -> None:
     if not ok:
-        raise OptionError(f"{name} is {value!r}; allowed: {allowed}")
+        raise OptionError.of(name, f"{name} is {value!r}; allowed: {allowed}")
 
 
 @dataclass(frozen=True)
@@ -104,7 +103,8 @@ class FaceChoice:
             return cls("all")
         if match := re.fullmatch(r"left-right:([1-9]\d?(?:,[1-9]\d?)*)", text):
             return cls("left-right", tuple(sorted({int(one) for one in match[1].split(",")})))
-        raise OptionError(
+        raise OptionError.of(
+            "faces",
             f"faces is {text!r}; allowed: largest, all, or left-right:N with places counted from 1",
             hint="left-right:1,3 means the first and the third face from the left",
         )

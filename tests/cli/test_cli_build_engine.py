@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,7 @@ from ffswap.cli.folders import engine_folder
 from ffswap.engines import build, trt_api
 from ffswap.models import get
 from ffswap.models.onnx_files import save_onnx
+from ffswap.models.pins import Pin, Record, now
 from ffswap.models.store import ModelStore
 from tests.cli.engine_commands import BAD_MODELS, failed, foreign
 from tests.engines.build_nets import conv_net
@@ -124,7 +127,7 @@ def test_what_only_a_gpu_here_could_use_is_refused_ahead_of_time(build_engine, s
 
 def test_a_model_that_is_not_installed_is_named_with_what_brings_it(build_engine, store):
     ended = build_engine("inswapper_128")
-    failed(ended, 3, "'inswapper_128' does not come with ffswap and is not installed",
+    failed(ended, 3, "the swapper inswapper_128 is not installed",
            "ffswap models pull inswapper_128", "PATH/inswapper_128.onnx")  # fmt: skip
     assert not store.exists()
 
@@ -141,6 +144,47 @@ def test_an_installed_model_is_built_by_its_name(build_engine, tmp_path):
     (engine,) = json.loads(ended.stdout)["engines"]
     assert engine["manifest"]["key"]["model"] == spec.name
     assert engine["manifest"]["licence"] == spec.licence
+
+
+def install_unchecked(folder: Path, name: str, content: bytes) -> Path:
+    """A file under the name of another model, as an ffswap that did not compare has installed it."""
+    spec = get(name)
+    shelf = ModelStore(folder)
+    shelf.accept(spec)
+    place = shelf.place(spec)
+    place.write_bytes(content)
+    pin = Pin(
+        file=spec.file, size_bytes=len(content), mtime_ns=place.stat().st_mtime_ns,
+        sha256=hashlib.sha256(content).hexdigest(), crc32="0" * 8, origin="x", added=now(),
+    )  # fmt: skip
+    record = Record.read(folder / f"{name}.json", name)
+    replace(record, pin=pin).write(folder / f"{name}.json")
+    return place
+
+
+@needs_rtx
+def test_an_installed_file_that_is_another_net_is_refused(build_engine, store, tmp_path):
+    other = make("ghost_1_256").SerializeToString()
+    place = install_unchecked(tmp_path / "models", "crossface_simswap", other)
+    ended = build_engine("crossface_simswap", "--models-dir", tmp_path / "models", "-q")
+    failed(
+        ended, 3, f"{place}: is not crossface_simswap: ",
+        "`ffswap models remove crossface_simswap --models-dir ",
+        "`ffswap models add crossface_simswap FILE --models-dir ",
+    )  # fmt: skip
+    assert files(store) == []
+
+
+@needs_rtx
+def test_a_file_of_the_users_own_that_is_another_net_is_built_with_a_warning(
+    build_engine, tmp_path
+):
+    save_onnx(make("crossface_simswap"), tmp_path / "crossface_ghost.onnx")
+    assert build_engine(tmp_path / "crossface_ghost.onnx", "--batch", "1", "-q").stderr == ""
+    conv_net(tmp_path / "crossface_hififace.onnx")
+    ended = build_engine(tmp_path / "crossface_hififace.onnx", "--batch", "1", "--progress", "none")
+    assert ended.exit_code == 0
+    assert "warning: crossface_hififace: the file is not crossface_hififace: " in ended.stderr
 
 
 @needs_rtx
@@ -241,7 +285,7 @@ def test_a_recipe_may_leave_out_the_file_of_an_installed_model_only(
     (tmp_path / "set.toml").write_text('[models."gfpgan_1.4"]\n')
     failed(
         build_engine(*asked, "--recipe", tmp_path / "set.toml"), 3,
-        "'gfpgan_1.4' does not come with ffswap and is not installed",
+        "the restorer gfpgan_1.4 is not installed",
         "ffswap models pull gfpgan_1.4",
     )  # fmt: skip
     assert files(store) == []

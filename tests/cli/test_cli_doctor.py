@@ -113,6 +113,12 @@ def test_json_is_the_survey_and_nothing_else(doctor, survey, code):
     assert value["ok"] is (code == 0)
 
 
+def test_what_to_do_is_said(doctor):
+    would_use = replace(BAD.would_use, problems=("a file is bad",), hints=("remove it",))
+    ended = doctor(replace(BAD, would_use=would_use))
+    assert ended.stderr.splitlines()[-1] == "ffswap: hint: remove it"
+
+
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True

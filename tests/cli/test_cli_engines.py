@@ -155,8 +155,8 @@ class TestVerify:
         assert beta.endswith(": ok (file whole, not run here)")
         assert ended.stderr == (
             "ffswap: error: 1 of 2 engines cannot be used\n"
-            "ffswap: hint: ffswap engines prune removes broken ones; ffswap build-engine builds "
-            "them\n"
+            f"ffswap: hint: `ffswap engines prune --engine-dir {store}` removes broken ones; "
+            f"`ffswap build-engine --engine-dir {store}` builds them\n"
         )
         ended = engines("verify", "--json")
         assert ended.exit_code == 5

@@ -128,6 +128,36 @@ def test_a_usage_error_is_json_too(run, args):
     assert "ffswap swap --help" in described["hint"]
 
 
+COMMANDS = {
+    "models.list_models": ["models", "list"],
+    "models.model_report": ["models", "info", "mesh"],
+    "models.verify_models": ["models", "verify"],
+    "models.remove_models": ["models", "remove", "mesh"],
+    "models.pull_models": ["models", "pull", "inswapper_128"],
+    "models.add_model": ["models", "add", "inswapper_128", "x.onnx"],
+    "engine_shelf.list_engines": ["engines", "list"],
+    "engine_shelf.verify_engines": ["engines", "verify"],
+    "engine_shelf.prune_engines": ["engines", "prune"],
+    "engines.build_engines": ["build-engine"],
+    "plan.survey": ["doctor"],
+    "swap": ["swap", "a", "b", "c"],
+}
+
+
+@pytest.mark.parametrize("call", COMMANDS)
+def test_ctrl_c_is_one_object_of_json_whatever_the_command(run, monkeypatch, call):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"ffswap.pipeline.{call}", stop)
+    ended = run(*COMMANDS[call], "--json")
+    assert ended.exit_code == 130
+    error = json.loads(ended.stdout)["error"]
+    assert (error["type"], error["exit_code"]) == ("CancelledError", 130)
+    assert error["message"].startswith("stopped")
+    assert "ffswap: error: stopped" in ended.stderr
+
+
 def test_after_two_dashes_json_is_a_name(run):
     ended = run("swap", "--", "--json")
     assert (ended.exit_code, ended.stdout) == (2, "")

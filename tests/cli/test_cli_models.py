@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +21,16 @@ from ffswap.pipeline.models import list_models, pull_models
 from tests.cli.engine_commands import failed
 from tests.cli.test_cli_program import HEAVY, python
 from tests.models.model_server import Server, cut_off
-from tests.models.store_models import BODY, OTHER, SHA256, detector, embedded, recogniser, swapper
+from tests.models.store_models import (
+    BODY,
+    OTHER,
+    PAINTER,
+    SHA256,
+    detector,
+    embedded,
+    recogniser,
+    swapper,
+)
 
 LICENCES = [
     "painter: licence Painter-RAIL (restricted), by Paint Lab",
@@ -30,7 +41,7 @@ LICENCES = [
 @pytest.fixture
 def server() -> Iterator[Server]:
     server = Server()
-    server.files |= {"/finder_1.onnx": BODY, "/knower.onnx": BODY, "/painter_128.onnx": OTHER}
+    server.files |= {"/finder_1.onnx": BODY, "/knower.onnx": BODY, "/painter_128.onnx": PAINTER}
     try:
         yield server
     finally:
@@ -81,11 +92,11 @@ class TestHelp:
         for command, options in {
             "list": ["--kind", "--models-dir", "--json"],
             "info": ["NAME", "--models-dir", "--json"],
-            "pull": ["NAME...", "--accept-licence", "--from", "FOLDER|FILE|URL", "--offline",
+            "pull": ["NAME", "--accept-licence", "--from", "FOLDER|FILE|URL", "--offline",
                      "--models-dir", "--progress", "--quiet", "--json"],
             "add": ["NAME", "FILE", "--accept-licence", "--models-dir", "--json"],
             "verify": ["[NAME]...", "--models-dir", "--json", "Exit code 3"],
-            "remove": ["NAME...", "--models-dir", "--json"],
+            "remove": ["NAME", "--models-dir", "--json"],
         }.items():  # fmt: skip
             assert command in ended.stdout
             told = run("models", command, "--help")
@@ -105,6 +116,13 @@ class TestHelp:
 
     def test_an_unknown_command_is_a_usage_error(self, run):
         assert run("models", "burn").exit_code == 2
+
+    @pytest.mark.parametrize("group", ["models", "engines"])
+    def test_without_a_command_help_is_on_stderr(self, run, group):
+        ended = run(group)
+        assert (ended.exit_code, ended.stdout) == (2, "")
+        assert ended.stderr == run(group, "--help").stdout
+        assert "List, " in ended.stderr
 
 
 class TestFolder:
@@ -197,8 +215,8 @@ class TestPull:
         options = ["--from", str(mine), "--models-dir", str(tmp_path / "a b")]
         (hint,) = lines(models("pull", "knower", *options).stderr, "hint")
         assert hint.endswith(
-            f"`ffswap models pull knower --from {mine} --models-dir '{tmp_path / 'a b'}' "
-            "--accept-licence`"
+            f"`ffswap models pull knower --from {mine} --accept-licence "
+            f"--models-dir '{tmp_path / 'a b'}'`"
         )
 
     def test_what_a_model_needs_comes_with_it(self, models, folder):
@@ -223,24 +241,62 @@ class TestPull:
     def test_other_sources(self, models, server, folder, tmp_path, form):
         shelf = tmp_path / "shelf"
         shelf.mkdir()
-        (shelf / "painter_128.onnx").write_bytes(OTHER)
+        (shelf / "painter_128.onnx").write_bytes(PAINTER)
         (shelf / "knower.onnx").write_bytes(BODY)
         server.files = {f"/m/{one.name}": one.read_bytes() for one in shelf.iterdir()}
         source = str(shelf) if form == "folder" else server.url("/m")
         assert models("pull", "painter", "--accept-licence", "--from", source).exit_code == 0
-        assert (folder / "painter_128.onnx").read_bytes() == OTHER
+        assert (folder / "painter_128.onnx").read_bytes() == PAINTER
         assert bool(server.asked) == (form == "url")
 
     def test_one_file_is_that_of_the_model_that_was_named(self, models, server, folder, tmp_path):
         mine = tmp_path / "mine.onnx"
-        mine.write_bytes(OTHER)
+        mine.write_bytes(PAINTER)
         ended = models("pull", "painter", "--accept-licence", "--from", str(mine))
         assert ended.exit_code == 0
-        assert (folder / "painter_128.onnx").read_bytes() == OTHER
+        assert (folder / "painter_128.onnx").read_bytes() == PAINTER
         assert server.paths() == ["/knower.hash", "/knower.onnx"]
         (folder / "knower.onnx").unlink()  # the file is not for it, also when it alone is missing
         assert models("pull", "painter", "--from", str(mine)).exit_code == 0
         assert (folder / "knower.onnx").read_bytes() == BODY
+
+    @pytest.mark.parametrize(
+        "options", [[], ["--accept-licence"], ["--offline", "--accept-licence"]]
+    )
+    def test_a_password_in_a_source_is_not_shown(self, models, server, options):
+        source = server.url("/m/").replace("http://", "http://anna:secret@")
+        ended = models("pull", "painter", "--from", source, "--json", *options)
+        assert ended.exit_code in (2, 5)
+        assert server.url("/m/") in ended.stdout
+        assert "secret" not in ended.stdout + ended.stderr
+
+    def test_a_password_in_a_catalogue_is_not_shown(self, models, server, monkeypatch):
+        urls = (server.url("/{file}").replace("http://", "http://anna:secret@"),)
+        specs = {"finder": detector(urls=urls)}
+        monkeypatch.setattr(
+            "ffswap.models.load_catalog", lambda _: Catalog(models=specs, templates={})
+        )
+        for command in (["list", "--json"], ["info", "finder"], ["pull", "finder", "--json"],
+                        ["info", "finder", "--json"]):  # fmt: skip
+            ended = models(*command)
+            assert ended.exit_code == 0
+            assert "secret" not in ended.stdout + ended.stderr
+
+    def test_what_is_there_when_another_model_fails_is_said(self, models, folder, server):
+        del server.files["/knower.onnx"]
+        ended = models("pull", "finder", "painter", "--accept-licence", "-q")
+        failed(
+            ended, 5, "knower.onnx of knower was not brought",
+            "; installed are: finder, painter; painter cannot be used without knower",
+        )  # fmt: skip
+        assert (folder / "painter_128.onnx").exists()
+
+    @pytest.mark.parametrize("value", ["", " "])
+    def test_empty_values_are_refused(self, models, value):
+        failed(models("pull", "finder", "-q", "--from", value), 2, "--from is empty")
+        for command in (["list"], ["remove", "finder"], ["verify"]):
+            ended = models(*command, "--models-dir", value)
+            failed(ended, 2, "'--models-dir'", "it is empty; allowed: a folder")
 
     def test_one_file_for_several_models_is_refused(self, models, mine):
         ended = models("pull", "finder", "knower", "--from", str(mine), "-q")
@@ -280,6 +336,7 @@ class TestPull:
 
     def test_an_unknown_way_of_progress_is_refused(self, models):
         failed(models("pull", "finder", "--progress", "loud"), 2, "'loud'", "rich")
+        failed(models("pull", "finder", "--progress", "loud", "-q"), 2, "'loud'", "rich")
 
 
 class TestOffline:
@@ -328,6 +385,14 @@ class TestAdd:
         ended = models("add", "knower", str(mine), "--accept-licence", "--json")
         assert json.loads(ended.stdout)["consent"]["vendor"] == "Face Lab"
 
+    @pytest.mark.parametrize("command", ["add", "pull"])
+    def test_a_file_of_another_model_is_refused(self, models, folder, mine, command):
+        mine.write_bytes(PAINTER)
+        source = ["--from", str(mine)] if command == "pull" else [str(mine)]
+        ended = models(command, "knower", *source, "--accept-licence", "-q")
+        failed(ended, 3, f"{mine}: is not knower: the input source", "this file fits: painter")
+        assert not (folder / "knower.onnx").exists()
+
     def test_what_cannot_be_added(self, models, mine, tmp_path):
         mine.write_bytes(b"PK\3\4")
         failed(models("add", "finder", str(mine), "-q"), 3, "is not ONNX", "zip")
@@ -357,6 +422,45 @@ class TestVerify:
         value = json.loads(models("verify", "finder", "--json").stdout)
         assert "sha256" in value["models"][0]["problem"]
 
+    def test_the_hint_is_what_helps(self, models, folder):
+        models("pull", "knower", "--accept-licence", "-q")
+        (folder / "knower.json").write_text("[")
+        (folder / "finder_1.onnx").write_bytes(BODY)
+        hints = lines(models("verify", "--models-dir", str(folder)).stderr, "hint")
+        there = f"--models-dir {folder}`"
+        assert hints[0] == (
+            f"finder: `ffswap models add finder {folder / 'finder_1.onnx'} {there} takes it as it "
+            "is; or move it away"
+        )
+        assert hints[1].startswith(f"knower: `ffswap models remove knower {there}, then ")
+        for command in (["add", "finder", str(folder / "finder_1.onnx")], ["remove", "knower"],
+                        ["pull", "knower", "--accept-licence"], ["verify"]):  # fmt: skip
+            assert models(*command).exit_code == 0
+
+    def test_damage_that_keeps_size_and_time_is_mended_by_the_hint(self, models, folder):
+        models("pull", "finder", "-q")
+        place = folder / "finder_1.onnx"
+        before = place.stat()
+        place.unlink()
+        place.write_bytes(bytes(len(BODY)))
+        os.utime(place, ns=(before.st_atime_ns, before.st_mtime_ns))
+        ended = models("verify", "finder", "--json")
+        hint = json.loads(ended.stdout)["models"][0]["hint"]
+        assert f"ffswap: hint: finder: {hint}\n" in ended.stderr
+        for command in re.findall("`([^`]+)`", hint)[:2]:
+            assert models(*command.split()[2:]).exit_code == 0
+        assert models("verify", "finder").exit_code == 0
+
+    def test_a_file_that_is_gone_is_bad_until_it_is_forgotten(self, models, folder):
+        models("pull", "finder", "-q")
+        (folder / "finder_1.onnx").unlink()
+        ended = models("verify")
+        assert ended.exit_code == 3
+        assert ended.stdout.endswith("bad: the file is gone\n")
+        assert "`ffswap models remove finder` forgets it" in ended.stderr
+        assert models("remove", "finder").exit_code == 0
+        assert models("verify").exit_code == 0
+
     def test_what_is_not_installed_is_bad_when_it_is_named(self, models):
         ended = models("verify", "finder")
         assert ended.exit_code == 3
@@ -376,6 +480,13 @@ class TestRemove:
         models("pull", "finder", "-q")
         failed(models("remove", "knower"), 2, "knower is not in", "there are: finder")
         failed(models("remove", "face_landmark"), 2, "comes with ffswap")
+
+    @pytest.mark.parametrize("wrong", ["knower", "face_landmark"])
+    def test_nothing_is_removed_if_one_cannot_be(self, models, folder, wrong):
+        models("pull", "finder", "-q")
+        assert models("remove", "finder", wrong).exit_code == 2
+        assert (folder / "finder_1.onnx").exists()
+        assert (folder / "finder.json").exists()
 
 
 class TestLibrary:

@@ -36,6 +36,41 @@ def test_help_names_every_option(run, flag):
         assert option in ended.stdout
 
 
+def test_help_shows_each_name_once_and_as_it_is_typed(run):
+    assert run("swap", "-h").stdout.splitlines()[0] == (
+        "Usage: ffswap swap [OPTIONS] [SOURCE] TARGET OUTPUT"
+    )
+    for command, name in (
+        ("models pull", "NAME"), ("models verify", "NAME"), ("engines verify", "MODEL"),
+        ("build-engine", "MODEL|FILE.onnx"),
+    ):  # fmt: skip
+        usage = run(*command.split(), "-h").stdout.splitlines()[0]
+        assert usage.startswith(f"Usage: ffswap {command} [OPTIONS] ")
+        assert (usage.count(name), usage.count("...")) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("--faces", "biggest", "--faces is 'biggest'; allowed: largest, all, or left-right:N"),
+        ("--reference-distance", "2", "--reference-distance is 2.0; allowed: between 0 and 1"),
+        ("--device", "gpu", "--device is 'gpu'; allowed: auto, cpu, cuda, cuda:N"),
+        ("--threads", "0", "--threads is 0; allowed: 1 to 256"),
+        ("--model", " ", "--model is ' '; allowed: the name of a model"),
+        ("--mask", "circle", "--mask is 'circle'; allowed: one or more of box, occlusion"),
+        ("--pixel-boost", "7", "--pixel-boost is 7; allowed: 64 to 2048 (pixels)"),
+        ("--detector-angles", "45", "--detector-angles is (45,); allowed: one or more of 0, 90"),
+        ("--blend", "3", "--blend is 3.0; allowed: 0 to 1"),
+        ("--quality", "200", "--quality is 200; allowed: 0 to 63 for clips"),
+    ],
+)
+def test_a_bad_value_is_told_by_the_option_that_was_typed(swap, library, option, value, words):
+    ended = swap(option, value)
+    assert ended.exit_code == 2
+    assert ended.stderr.startswith(f"ffswap: error: {words}")
+    assert not library.calls
+
+
 def test_without_options_the_library_gets_its_own_defaults(swap, library):
     assert swap().exit_code == 0
     assert library.options == SwapOptions()

@@ -45,6 +45,14 @@ def test_it_is_the_similarity_of_scikit_image(noise):
         assert np.abs(reference(one) - laid(matrix[None], one[None])[0]).max() < 1e-8
 
 
+@pytest.mark.parametrize("aspect", [0.5, 16 / 11, 2.0])
+def test_pixels_that_are_not_square_are_made_so_first(aspect):
+    points = faces(20, 0.02)
+    got = similarity(points / (aspect, 1), TEMPLATE, 256, aspect)
+    want = laid(similarity(points, TEMPLATE, 256), points)
+    assert np.abs(laid(got, points / (aspect, 1)) - want).max() < 1e-8
+
+
 @pytest.mark.parametrize("noise", [0.0, 0.02, 0.06])
 def test_it_is_what_the_published_call_of_opencv_finds(noise):
     """With its threshold of 100 pixels, and to the precision at which its refinement stops."""

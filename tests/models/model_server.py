@@ -30,6 +30,7 @@ class Asked:
         self.path = handler.path
         self.range = handler.headers.get("Range")
         self.condition = handler.headers.get("If-Range")
+        self.login = handler.headers.get("Authorization")
 
 
 class Handler(BaseHTTPRequestHandler):

@@ -151,6 +151,7 @@ def test_only_one_crc_is_known():
 RECOGNISER = "arcface_w600k_r50"
 
 
+@pytest.mark.conformance("source", models=names("swapper"))
 def test_sources_are_prepared_as_their_nets_want():
     """Projected, unit before, converter, unit after."""
     found = {
@@ -184,19 +185,28 @@ def test_sources_are_prepared_as_their_nets_want():
         assert get(name).needs == ()
 
 
+@pytest.mark.conformance("scale")
 @pytest.mark.parametrize(
     ("name", "colour", "low", "high"),
     [
-        ("retinaface_10g", "bgr", -127.5 / 128, 127.5 / 128),
-        ("yunet_2023_mar", "bgr", 0, 255),
-        ("2dfan4", "bgr", 0, 1),
-        ("arcface_w600k_r50", "rgb", -1, 1),
-        ("inswapper_128", "rgb", 0, 1),
-        ("ghost_1_256", "rgb", -1, 1),
-        ("simswap_256", "rgb", -0.485 / 0.229, (1 - 0.485) / 0.229),
-        ("bisenet_resnet_18", "rgb", -0.485 / 0.229, (1 - 0.485) / 0.229),
-        ("xseg_1", "bgr", 0, 1),
-        ("codeformer", "rgb", -1, 1),
+        (name, *wanted)
+        for wanted, models in {
+            ("bgr", -127.5 / 128, 127.5 / 128): ("retinaface_10g", "scrfd_2.5g"),
+            ("bgr", 0, 255): ("yunet_2023_mar",),
+            ("bgr", 0, 1): ("yoloface_8n", "2dfan4", "peppa_wutz", *names("occluder")),
+            ("rgb", 0, 1): (
+                *("inswapper_128", "inswapper_128_fp16", "simswap_unofficial_512"),
+                "blendswap_256",
+            ),
+            ("rgb", -1, 1): (
+                *("arcface_w600k_r50", "uniface_256", "hififace_unofficial_256"),
+                *(f"ghost_{k}_256" for k in "123"),
+                *(f"hyperswap_1{k}_256" for k in "abc"),
+                *names("restorer"),
+            ),
+            ("rgb", -0.485 / 0.229, (1 - 0.485) / 0.229): ("simswap_256", *names("parser")),
+        }.items()
+        for name in models
     ],
 )
 def test_what_black_and_white_become_for_a_net(name: str, colour: str, low: float, high: float):

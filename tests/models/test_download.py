@@ -91,6 +91,31 @@ class TestWhole:
         server.files = {f"{PATH}?token=1": BODY}
         assert bring(server.url(f"{PATH}?token=1")).pin.origin == server.url(PATH)
 
+    def test_a_password_in_an_address_is_sent_but_neither_shown_nor_kept(
+        self, bring, server, store
+    ):
+        server.faults += [redirect(server.url("/elsewhere/x.onnx"))]
+        server.files["/elsewhere/x.onnx"] = BODY
+        url = server.url(PATH).replace("http://", "http://anna:pass%40word@")
+        assert bring(url).pin.origin == server.url(PATH)
+        assert [one.login for one in server.asked] == ["Basic YW5uYTpwYXNzQHdvcmQ="] * 2 + [None]
+        kept = b"".join(one.read_bytes() for one in store.folder.iterdir())
+        assert b"anna" not in kept
+
+    @pytest.mark.parametrize(
+        "wrong", ["http://{}127.0.0.1:9/x.onnx", "ftp://{}x/y", "http://{}[bad", "{}"]
+    )
+    def test_a_password_is_in_no_message(self, bring, server, wrong):
+        login = "anna:secret@"
+        away = server.url("/away/").replace("http://", f"http://{login}")
+        url = wrong.format(login) if "//" in wrong else away
+        server.faults += [redirect(f"ftp://{login}x/y")] if wrong == "{}" else []
+        with pytest.raises((DownloadError, OptionError)) as caught:
+            bring(url)
+        told = f"{caught.value} {caught.value.hint} {caught.value.file}"
+        assert "//" in told
+        assert "secret" not in told
+
     def test_what_is_there_is_not_fetched_again(self, bring, server):
         bring()
         before = len(server.asked)

@@ -120,6 +120,7 @@ def test_file_is_readable_by_old_runtimes_and_keeps_float16(name: str):
     assert len(embedded_bytes(get(name))) < 3e6
 
 
+@pytest.mark.conformance("scale", models=names(embedded=True))
 def test_range_and_colour_of_the_input():
     # As MediaPipe's graphs feed the nets: RGB from -1 to 1, and from 0 to 1.
     for name, low, high in (
@@ -133,6 +134,7 @@ def test_range_and_colour_of_the_input():
         assert (black, white, image.colour) == ([low] * 3, [high] * 3, "rgb")
 
 
+@pytest.mark.conformance("portraits", models=["face_detection_full_range"])
 def test_detector_finds_the_face(portrait: str):
     spec = get("face_detection_full_range")
     rgb = picture(portrait)
@@ -155,6 +157,7 @@ def test_detector_finds_the_face(portrait: str):
     assert 0.3 * side < height < side
 
 
+@pytest.mark.conformance("portraits", models=["face_landmark"])
 def test_landmarks_lie_on_the_face(portrait: str):
     spec = get("face_landmark")
     left, top, side = HEADS[portrait]
@@ -171,6 +174,7 @@ def test_landmarks_lie_on_the_face(portrait: str):
     assert mesh[4, 2] < min(mesh[234, 2], mesh[454, 2])  # the nose is nearer than the cheeks' rims
 
 
+@pytest.mark.conformance("batch", models=names(embedded=True))
 @pytest.mark.parametrize("rows", [1, 2, 3, 4, 5])
 def test_batch_equals_rows_one_by_one(net: OrtCpuSession, rows: int):
     images = random_images(rows, side(net))
@@ -204,6 +208,7 @@ def lite_outputs(data: bytes, images: F32) -> list[NDArray[Any]]:
     return [np.stack(column) for column in zip(*rows, strict=True)]
 
 
+@pytest.mark.conformance("original", models=["face_landmark"])
 @pytest.mark.network
 @pytest.mark.parametrize("kind", ["random", "real"])
 def test_landmarker_equals_the_original(kind: str):
@@ -218,6 +223,7 @@ def test_landmarker_equals_the_original(kind: str):
     assert np.abs(out["presence"] - flag).max() < 1e-3
 
 
+@pytest.mark.conformance("original", models=["face_detection_full_range"])
 @pytest.mark.network
 @pytest.mark.parametrize("kind", ["random", "real"])
 def test_detector_equals_the_original(kind: str):
@@ -241,6 +247,7 @@ def hand_images(size: int) -> F32:
     return np.concatenate([random_images(2, size), *(feed(model, head(n)) for n in sorted(HEADS))])
 
 
+@pytest.mark.conformance("original", models=["palm_detection"])
 @pytest.mark.network
 def test_palm_detector_equals_the_original():
     from tools.embedded.regenerate import palm_tflite
@@ -255,6 +262,7 @@ def test_palm_detector_equals_the_original():
     assert np.abs(out["scores"].reshape(scores.shape) - scores).max() < 3e-4
 
 
+@pytest.mark.conformance("original", models=["hand_landmark"])
 @pytest.mark.network
 def test_hand_landmarker_equals_the_original():
     from tools.embedded.regenerate import hand_tflite

@@ -15,7 +15,8 @@ from onnx import TensorProto, helper, numpy_helper
 from ffswap.errors import ModelError
 from ffswap.models import ModelSpec, embedded_bytes, get, load_catalog, names
 from ffswap.models.cleaning import clean
-from ffswap.models.interface import EMBEDDING, check_interface, find_matrix, fitting
+from ffswap.models.interface import check_interface, find_matrix, fitting
+from ffswap.models.ports import EMBEDDING
 from tools.replicas import FAMILIES, make
 
 # Models of which another's replica has the interface.
@@ -76,6 +77,7 @@ def small(name: str) -> ModelSpec:
     return spec
 
 
+@pytest.mark.conformance("interface")
 @pytest.mark.parametrize("name", names(embedded=False))
 def test_a_replica_fits_its_entry(name: str):
     check_interface(replica(name), small(name))
@@ -85,6 +87,7 @@ def test_every_replica_stands_for_an_entry():
     assert set(FAMILIES) == {SAME.get(name, name) for name in names(embedded=False)}
 
 
+@pytest.mark.conformance("interface")
 @pytest.mark.parametrize("name", names(embedded=True))
 def test_the_embedded_nets_fit_their_entries(name: str):
     model = onnx.load_from_string(embedded_bytes(get(name)))
@@ -144,6 +147,16 @@ def rename(old: str, new: str) -> Change:
     return change
 
 
+def both(*changes: Change) -> Change:
+    """All of them, the last first: names are those of before."""
+
+    def change(model: onnx.ModelProto) -> None:
+        for one in reversed(changes):
+            one(model)
+
+    return change
+
+
 def size(name: str, axis: int, value: int) -> Change:
     def change(model: onnx.ModelProto) -> None:
         dims(model, name)[axis].dim_value = value
@@ -178,9 +191,11 @@ def fewer_outputs(model: onnx.ModelProto) -> None:
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
-        ("inswapper_128", rename("target", "img"), r"no input 'target', float32 \(batch, 3, 32, 32\); "
-         r"the inputs are: img: float32 \(1, 3, 32, 32\); source: float32 \(1, 512\)"),
-        ("inswapper_128", rename("source", "id"), r"no input 'source', float32 \(batch, 512\)"),
+        ("uniface_256", both(rename("target", "img"), rename("source", "id")),
+         r"no input 'target', float32 \(batch, 3, 64, 64\); the inputs are: id: float32 "
+         r"\(1, 3, 64, 64\); img: float32 \(1, 3, 64, 64\)"),
+        ("inswapper_128", both(rename("source", "id"), size("source", 1, 256)),
+         r"no input 'source', float32 \(batch, 512\)"),
         ("inswapper_128", size("source", 1, 256), r"input source: float32 \(1, 256\) is not float32 "
          r"\(batch, 512\)"),
         ("inswapper_128", size("target", 2, 48), r"the input target: float32 \(1, 3, 48, 32\) is not"),
@@ -202,11 +217,12 @@ def fewer_outputs(model: onnx.ModelProto) -> None:
         ("2dfan4", size("heatmaps", 2, 64), r"heatmaps: .* is not float32 \(batch, 68, 16, 16\)"),
         ("peppa_wutz", size("output", 1, 136), r"is not float32 \(batch, 204\) or \(batch, 68, 3\)"),
         ("fan_68_5", size("input", 1, 68), r"input: float32 \(1, 68, 2\) is not float32 \(batch, 5, 2"),
-        ("crossface_ghost", rename("input", "x"), r"no input 'input', float32 \(batch, 512\)"),
+        ("crossface_ghost", both(rename("input", "x"), size("extra", 1, 512), more_inputs),
+         r"no input 'input', float32 \(batch, 512\)"),
         ("arcface_w600k_r50", size("output", 1, 128), r"\(1, 128\) is not float32 \(batch, 512\)"),
         ("xseg_1", size("output", 3, 3), r"\(1, 64, 64, 3\) is not float32 \(batch, 64, 64, 1\)"),
         ("bisenet_resnet_18", size("output", 1, 11), r"is not float32 \(batch, 14 or more, 64, 64\)"),
-        ("codeformer", rename("weight", "w"), r"there is no input 'weight', float32 or float64 or float16 \(1\) or \(\)"),
+        ("codeformer", both(rename("weight", "w"), size("weight", 0, 2)), r"there is no input 'weight', float32 or float64 or float16 \(1\) or \(\)"),
         ("codeformer", size("weight", 0, 2), r"the input weight: float64 \(2\) is not"),
         ("codeformer", dtype("weight", TensorProto.INT64), r"the input weight: int64 \(1\) is not"),
     ],
@@ -255,6 +271,49 @@ def test_named_outputs_may_come_in_any_order():
     del model.graph.output[:]
     model.graph.output.extend(swapped)
     check_interface(model, small("hyperswap_1a_256"))
+
+
+def numbered(model: onnx.ModelProto) -> None:
+    """Names as PyTorch's exporter gives them where nobody asks for others."""
+    for number, value in enumerate(model.graph.input, 1):
+        value.name = f"input.{number}"
+    for number, value in enumerate(model.graph.output):
+        value.name = str(446 + 3 * number)
+
+
+@pytest.mark.conformance("names")
+@pytest.mark.parametrize("name", sorted({*names(embedded=False)} - {"uniface_256"}))
+def test_names_do_not_matter_where_shapes_tell_what_is_meant(name: str):
+    model, spec = replica(name), small(name)
+    own = [value.name for value in model.graph.input]
+    numbered(model)
+    found = check_interface(model, spec)
+    assert not found.own
+    assert found.inputs == {one: f"input.{k}" for k, one in enumerate(own, 1)}
+    given = [str(446 + 3 * k) for k in range(len(found.outputs))]
+    assert list(found.outputs.values()) == given
+    assert list(found.outputs) == (list(spec.outputs) or given)
+
+
+def test_a_file_with_the_names_of_the_catalogue_is_said_to_have_them():
+    assert check_interface(replica("hyperswap_1a_256"), small("hyperswap_1a_256")).own
+    assert check_interface(replica("scrfd_2.5g"), small("scrfd_2.5g")).own
+
+
+def test_tables_by_stride_are_read_by_kind():
+    model, spec = replica("scrfd_2.5g"), small("scrfd_2.5g")
+    by_kind = [one.name for one in model.graph.output]
+    mixed = [onnx.ValueInfoProto.FromString(one.SerializeToString()) for one in model.graph.output]
+    del model.graph.output[:]
+    model.graph.output.extend(mixed[k] for k in (0, 3, 6, 1, 4, 7, 2, 5, 8))
+    found = check_interface(model, spec)
+    assert list(found.outputs) == list(found.outputs.values()) == by_kind
+    assert not found.own
+    # Where shapes are alike it is the order that counts, and it is the wrong one.
+    yunet = replica("yunet_2023_mar")
+    yunet.graph.output.append(yunet.graph.output.pop(0))
+    with pytest.raises(ModelError, match=r"cls_16: .* as output 1 has to be"):
+        check_interface(yunet, small("yunet_2023_mar"))
 
 
 def test_weights_that_are_listed_as_inputs_are_none():

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import multiprocessing
 import os
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,17 @@ from ffswap.errors import (
 )
 from ffswap.models.store import ModelStore
 from tests.models.graphs import graph, node
-from tests.models.store_models import BODY, CRC32, OTHER, SHA256, detector, embedded, recogniser
+from tests.models.store_models import (
+    BODY,
+    CRC32,
+    OTHER,
+    PAINTER,
+    SHA256,
+    detector,
+    embedded,
+    recogniser,
+    swapper,
+)
 
 SPAWN = multiprocessing.get_context("spawn")
 PATIENCE_S = 60  # for another process to start on a busy machine
@@ -153,6 +165,38 @@ def test_a_file_of_which_nothing_is_known_must_be_onnx(store, mine, content, wor
         store.add(detector(), mine)
     assert caught.value.file == str(mine)
     assert files(store) == []
+
+
+@pytest.mark.parametrize("known", [{}, {"sha256": hashlib.sha256(PAINTER).hexdigest()}])
+def test_a_file_that_is_another_net_is_refused(tmp_path, mine, known):
+    store = ModelStore(tmp_path / "models", among=[detector(), recogniser(), swapper()])
+    mine.write_bytes(PAINTER)
+    with pytest.raises(ModelError) as caught:
+        store.add(detector(**known), mine)
+    assert "is not finder: the input source: float32 (N, 512) is one too many" in str(caught.value)
+    assert (caught.value.file, caught.value.hint) == (str(mine), "this file fits: painter")
+    assert files(store) == []
+
+
+LARGER = replace(detector().picture, size=(640, 640))
+
+
+def test_what_was_there_before_another_net_stays(store, mine):
+    store.add(detector(), mine)
+    record = store.folder / "finder.json"
+    kept = record.read_bytes()
+    store.place(detector()).unlink()
+    (store.folder / "part").write_bytes(BODY)
+    with pytest.raises(ModelError, match="is not finder: the input .* 640"):
+        store.install(detector(image=LARGER), store.folder / "part", "x")
+    assert record.read_bytes() == kept
+
+
+def test_verify_compares_the_net(store, mine):
+    store.add(detector(), mine)
+    changed = detector(image=LARGER)  # as in another version of the catalogue
+    assert store.path(changed) is not None
+    assert "it is not finder: the input " in (store.verify(changed) or "")
 
 
 def test_a_file_that_is_not_there_is_said_so(store, tmp_path):

@@ -9,6 +9,7 @@ from typing import Any
 
 import av
 import numpy as np
+import onnx
 from PIL import Image
 
 from ffswap.carriers import F32, Colour
@@ -26,6 +27,7 @@ OPTIONS = ("--detector", DETECTOR, "--landmarker", "none", "--no-keep-occluders"
 
 def install(folder: Path, models: Mapping[str, bytes]) -> Path:
     """A folder of model files by the name of the catalogue; their licences are accepted."""
+    folder.mkdir(exist_ok=True)
     store = ModelStore(folder / "models")
     for name, data in models.items():
         spec, file = get(name), folder / f"{name}.onnx"
@@ -33,6 +35,14 @@ def install(folder: Path, models: Mapping[str, bytes]) -> Path:
         store.accept(spec)
         store.add(spec, file)
     return folder / "models"
+
+
+def with_matrix(data: bytes) -> bytes:
+    """A swapper's file with a matrix for its caller, in the middle of the other weights."""
+    model = onnx.load_from_string(data)
+    matrix = onnx.numpy_helper.from_array(np.eye(512, dtype=np.float32)[::-1].copy(), "buff2fs")
+    model.graph.initializer.insert(1, matrix)
+    return bytes(model.SerializeToString())
 
 
 def finds(*faces: F32) -> dict[str, bytes]:

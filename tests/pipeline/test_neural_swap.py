@@ -4,7 +4,10 @@ where was painted and for whom.
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
+from contextlib import ExitStack
 
 import numpy as np
 import pytest
@@ -12,7 +15,9 @@ import pytest
 from ffswap.geometry import affine
 from ffswap.geometry.similarity import similarity
 from ffswap.models import get, load_catalog, names, template
+from ffswap.models.onnx_files import load_onnx
 from ffswap.models.store import ModelStore
+from ffswap.pipeline.nets import Nets
 from ffswap.pipeline.swappers import best_swapper
 from tests import known_answers as known
 from tests.pipeline.neural_models import (
@@ -24,6 +29,7 @@ from tests.pipeline.neural_models import (
     finds,
     install,
     portrait,
+    with_matrix,
 )
 
 FACE = known.face_points(150, 120, 100, 12)
@@ -47,16 +53,6 @@ def needed(name, made):
     return models
 
 
-def with_matrix(data):
-    """A swapper's file with a matrix for its caller, in the middle of the other weights."""
-    import onnx
-
-    model = onnx.load_from_string(data)
-    matrix = onnx.numpy_helper.from_array(np.eye(512, dtype=np.float32)[::-1].copy(), "buff2fs")
-    model.graph.initializer.insert(1, matrix)
-    return model.SerializeToString()
-
-
 def painted_region(spec, points, grow=1.5):
     """(H, W) where a crop's box mask may be more than 0."""
     matrix = similarity(points[None], template(spec.template), spec.size)[0]
@@ -65,6 +61,7 @@ def painted_region(spec, points, grow=1.5):
     return ((at > -grow) & (at < spec.size + grow - 1)).all(-1)
 
 
+@pytest.mark.conformance("identity")
 @pytest.mark.parametrize("name", sorted(names("swapper")))
 def test_a_swapper_that_changes_nothing_leaves_the_clip_as_it_was(cli, tmp_path, name):
     clip = WaveClip(tmp_path / "in.mkv")
@@ -219,6 +216,44 @@ def test_a_restorer_goes_over_what_was_swapped(cli, tmp_path, two_people):
     assert not off[1].any()
 
 
+def with_blind_swapper(tmp_path, level):
+    """The models of `two_people` with a swapper that fails for crops darker than this."""
+    spec = get("hyperswap_1a_256")
+    data = known.blind_below(known.painter(spec, 1), spec.picture, level)
+    return install(tmp_path, {**finds(LEFT, RIGHT), "hyperswap_1a_256": data})
+
+
+def test_a_face_for_which_the_net_gives_no_numbers_stays_and_is_reported(cli, tmp_path, two_people):
+    clip, _ = two_people
+    models = with_blind_swapper(tmp_path / "blind", (sum(ANNA) + sum(BEN)) / 6)
+    out, source = tmp_path / "out.mkv", portrait(tmp_path / "carl.png", CARL)
+    ended = swap(cli, models, source, clip, out, "--faces", "all")
+    assert (
+        "warning: 2 faces were not swapped (2: a net gave values that are not numbers for them)"
+        in ended.err
+    )
+    assert "faces: 2 swapped on 2 tracks, 0 frames without a face, 2 faces left as they are" in (
+        ended.out
+    )
+    assert (colours_at(out) != colours_at(clip)).any(1).tolist() == [True, False]
+    ended = swap(cli, models, source, clip, tmp_path / "2.mkv", "--faces", "all", "--json")
+    report = json.loads(ended.out)
+    assert (report["faces"], report["faces_skipped"]) == (2, {"values": 2})
+
+
+def test_a_net_that_gives_no_numbers_for_any_face_is_an_error(cli, tmp_path, two_people):
+    clip, _ = two_people
+    models = with_blind_swapper(tmp_path / "blind", 2.0)
+    out, source = tmp_path / "out.mkv", portrait(tmp_path / "carl.png", CARL)
+    ended = cli(
+        "swap", source, clip, out, *OPTIONS, "--models-dir", models, "--encoder", "ffv1",
+        "--faces", "all",
+    )  # fmt: skip
+    assert ended.code == 5
+    assert "hyperswap_1a_256, or a net of its masks, gave values that are not numbers" in ended.err
+    assert not out.exists()
+
+
 class TestBadInput:
     def run(self, cli, tmp_path, models, *options):
         clip = WaveClip(tmp_path / "in.mkv")
@@ -233,7 +268,7 @@ class TestBadInput:
         ended = self.run(cli, tmp_path, tmp_path / "none", "--model", "ghost_1_256")
         assert ended.code == 3
         assert "the swapper ghost_1_256 is not installed" in ended.err
-        assert "ffswap models pull ghost_1_256" in ended.err
+        assert f"`ffswap models pull ghost_1_256 --models-dir {tmp_path / 'none'}`" in ended.err
 
     def test_a_swapper_needs_its_recogniser(self, cli, tmp_path):
         models = install(tmp_path, needed("ghost_1_256", known.identity_swapper))
@@ -263,7 +298,9 @@ class TestBadInput:
         file.write_bytes(known.recogniser(get(RECOGNISER), 1))
         ended = self.run(cli, tmp_path, tmp_path / "none", "--model", file)
         assert ended.code == 3
-        assert "inswapper_128.onnx" in ended.err
+        assert "inswapper_128.onnx: is not inswapper_128: there is no input" in ended.err
+        assert "this file fits: " in ended.err
+        assert RECOGNISER in ended.err
 
     def test_a_reference_without_a_face_is_refused(self, cli, tmp_path):
         models = install(tmp_path, finds())
@@ -296,18 +333,67 @@ class TestBadInput:
         assert "ghost_1_256.onnx" in ended.err
 
     def test_a_swapper_without_its_matrix_is_refused(self, cli, tmp_path):
-        models = install(
-            tmp_path, {**finds(FACE), **needed("inswapper_128", known.identity_swapper)}
-        )
-        ended = self.run(cli, tmp_path, models, "--model", "inswapper_128")
+        file = tmp_path / "inswapper_128.onnx"
+        file.write_bytes(known.identity_swapper(get("inswapper_128"), 1))
+        ended = self.run(cli, tmp_path, tmp_path / "none", "--model", file)
         assert ended.code == 3
         assert "matrix" in ended.err
+
+    @pytest.mark.parametrize("asked", [(), ("--model", "ghost_1_256")])
+    @pytest.mark.parametrize("spoil", ["cut short", "gone", "another net"])
+    def test_an_installed_swapper_gone_bad_is_no_dead_end(self, cli, tmp_path, asked, spoil):
+        models = install(tmp_path, {**finds(FACE), **needed("ghost_1_256", known.identity_swapper)})
+        file = models / "ghost_1_256.onnx"
+        if spoil == "gone":
+            file.unlink()
+        elif spoil == "cut short":
+            os.truncate(file, 1000)
+        else:  # as of an ffswap that did not compare
+            other = known.identity_swapper(get("uniface_256"), 1)
+            file.unlink()
+            file.write_bytes(other)
+            pin = models / "ghost_1_256.json"
+            record = json.loads(pin.read_text("utf-8"))
+            record["pin"] |= {
+                "size_bytes": len(other), "mtime_ns": file.stat().st_mtime_ns,
+                "sha256": hashlib.sha256(other).hexdigest(),
+            }  # fmt: skip
+            pin.write_text(json.dumps(record), encoding="utf-8")
+        ended = self.run(cli, tmp_path, models, *OPTIONS, *asked)
+        assert ended.code == 3, ended.err
+        words = [
+            "ghost_1_256",
+            "ffswap models pull ",
+            "ffswap models add ",
+            "ffswap models remove ",
+        ]
+        words += ["--model mesh"] * (not asked or spoil == "another net")
+        words += ["this file fits: uniface_256"] * (spoil == "another net")
+        assert [word for word in words if word not in ended.err] == []
+        assert "Traceback" not in ended.err
+
+    def test_a_file_given_by_its_path_is_read_once(self, tmp_path, monkeypatch):
+        file = tmp_path / "inswapper_128.onnx"
+        file.write_bytes(with_matrix(known.identity_swapper(get("inswapper_128"), 1)))
+        reads = []
+
+        def read(path):
+            reads.append(path)
+            return load_onnx(path)
+
+        monkeypatch.setattr("ffswap.pipeline.nets.load_onnx", read)
+        with ExitStack() as stack:
+            nets = Nets(load_catalog(), None, 1, stack)
+            session, matrix = nets.open_with_matrix(nets.find(str(file), "swapper"))
+            assert set(session.inputs) == {"source", "target"}
+        np.testing.assert_array_equal(matrix, np.eye(512)[::-1])
+        assert reads == [file]
 
     def test_the_embedded_swapper_needs_the_face_mesh(self, cli, tmp_path):
         models = install(tmp_path, finds(FACE))
         ended = self.run(cli, tmp_path, models, *OPTIONS)
         assert ended.code == 2
-        assert "the embedded swapper needs the face mesh; landmarker is 'none'" in ended.err
+        assert "the embedded swapper needs the face mesh; --landmarker is 'none'" in ended.err
 
     def test_an_area_needs_68_points(self, cli, tmp_path):
         models = install(tmp_path, {**finds(FACE), **needed("ghost_1_256", known.identity_swapper)})

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
+from ffswap.models import get
 from ffswap.pipeline import plan
 from ffswap.pipeline.machine import EncoderSurvey, EngineSurvey, GpuSurvey, ModelSurvey
+from tests import known_answers as known
+from tests.pipeline.neural_models import install
 
 RUNTIME = EngineSurvey(name="onnxruntime", ok=True, version="1.32", reason=None)
 X264 = EncoderSurvey(name="libx264", ok=True, reason=None)
@@ -61,6 +65,47 @@ def test_each_thing_that_is_missing_is_a_problem(engines, encoders, models, word
     (problem,) = use.problems
     for word in words:
         assert word in problem
+
+
+class TestFilesOfTheUser:
+    @pytest.fixture(autouse=True)
+    def _quick(self, monkeypatch):
+        monkeypatch.setattr("ffswap.pipeline.machine.find_encoders", lambda: ((X264,), None))
+
+    @pytest.fixture
+    def models(self, tmp_path):
+        spec = get("uniface_256")
+        return install(tmp_path, {spec.name: known.identity_swapper(spec, 1)})
+
+    def test_the_best_swapper_is_named(self, models):
+        use = plan.survey(models).would_use
+        assert (use.model, use.problems, use.hints) == ("uniface_256", (), ())
+
+    @pytest.mark.parametrize("size", [0, 1000, None])
+    def test_a_bad_file_of_it_is_a_problem_with_a_hint(self, models, size):
+        place = models / "uniface_256.onnx"
+        if size is None:  # of the right size and time
+            before = place.stat()
+            content = place.read_bytes()
+            place.unlink()
+            place.write_bytes(bytes(len(content)))
+            os.utime(place, ns=(before.st_atime_ns, before.st_mtime_ns))
+        else:
+            os.truncate(place, size)
+        use = plan.survey(models).would_use
+        assert (use.ok, use.model) == (False, "none")
+        (problem,), (hint,) = use.problems, use.hints
+        assert "the file of uniface_256 cannot be used: it has " in problem
+        for words in ("`ffswap models remove uniface_256`", "`ffswap models pull uniface_256`",
+                      "`ffswap models add uniface_256 FILE`", "--model mesh"):  # fmt: skip
+            assert words in hint
+
+    def test_a_broken_catalogue_is_a_problem(self, tmp_path):
+        own = tmp_path / "catalog.toml"
+        own.write_text("[models.x\n")
+        use = plan.survey(tmp_path, own).would_use
+        assert not use.ok
+        assert str(own) in use.problems[0]
 
 
 def test_tensorrt_is_not_needed():

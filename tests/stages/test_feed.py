@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ffswap.engines import OrtCpuSession, Session, TensorSpec
 from ffswap.engines.session import check_feeds
-from ffswap.errors import EngineError, InternalError
+from ffswap.errors import InternalError
 from ffswap.geometry.similarity import similarity
 from ffswap.models import get
 from ffswap.stages.feed import SharedNet, face_crops, net_input, run_rows
@@ -113,12 +113,15 @@ def test_several_threads_take_turns_at_a_shared_net():
     assert all(np.array_equal(out, outs[0]) for out in outs)
 
 
-def test_an_output_with_values_that_are_no_numbers_is_an_error():
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_row_with_a_value_that_is_no_number_is_none_as_a_whole(value):
     spec = restorer_spec(16)
-    with OrtCpuSession(restorer(spec, brighter=np.nan), name="net") as session:
-        net = SharedNet(session, spec)
-        with pytest.raises(EngineError, match="known_restorer has values that are not numbers"):
-            net(np.zeros((1, 3, 16, 16), np.float32))
+    crops = np.zeros((3, 3, 16, 16), np.float32)
+    crops[1, 2, 5, 7] = value
+    with OrtCpuSession(restorer(spec), name="net") as session:
+        out = SharedNet(session, spec)(crops)
+    assert np.isnan(out[1]).all()
+    assert np.isfinite(out[[0, 2]]).all()
 
 
 def test_crops_of_faces_are_those_of_their_frames():

@@ -144,6 +144,24 @@ def test_the_smallest_of_all_masks_counts():
         assert every.after(crops).min() == 0
 
 
+def test_an_answer_that_is_no_number_gives_no_mask():
+    """A label is found in whatever is there: where nothing is known there is no region."""
+    spec, labels = occluder_spec(64), parser_spec(64)
+    crops = crops_with(128, n=6)
+    crops[4, 0, 3, 100] = np.nan
+    with (
+        OrtCpuSession(occluder(spec), name="occluder") as one,
+        OrtCpuSession(parser(labels, PALETTE), name="parser") as two,
+    ):
+        masks = FaceMasks(
+            ["box", "occlusion", "region"], occluders=[SharedNet(one, spec)],
+            parser=SharedNet(two, labels), regions=["skin"],
+        )  # fmt: skip
+        for got in (masks.before(crops), masks.after(crops)):
+            assert np.isnan(got[4]).all()
+            assert np.isfinite(np.delete(got, 4, 0)).all()
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [

@@ -111,6 +111,19 @@ def test_a_face_that_was_lost_for_a_moment_is_who_it_was():
     assert matcher(frames(5 * FPS, 1), faces((0, 1), fresh=True)).tolist() == [0]
 
 
+def test_somebody_else_who_takes_a_track_over_is_told_so_within_a_second():
+    known = Recogniser([ANNA])
+    matcher = known.matcher(ANNA, BEN)
+    for k in range(20):
+        matcher(frames(k * FPS, 1), faces((0, 1)))
+    known.looks = [EVE]
+    told = [
+        int(matcher(frames(20 * FPS + 13 * k, 1), faces((0, 1), fresh=k == 0))[0])
+        for k in range(4)  # every 13 frames: as often as it is looked at
+    ]
+    assert told == [0, 0, -1, -1]
+
+
 def test_a_face_at_the_limit_does_not_flicker():
     limit = (1 - np.cos(1.0)) / 2
     looks = [np.float32(np.cos(a)) * ANNA + np.float32(np.sin(a)) * BEN for a in (0.9, 1.05)]

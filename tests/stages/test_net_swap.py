@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ffswap.carriers import F32, Colour, Frames, PixelFormat
 from ffswap.engines import OrtCpuSession
-from ffswap.errors import InternalError
+from ffswap.errors import EngineError, InternalError
 from ffswap.geometry import affine
 from ffswap.geometry.crop_masks import AREAS
 from ffswap.models import ModelSpec
@@ -20,6 +20,7 @@ from ffswap.models.spec import ImageOutput, SourceInput
 from ffswap.options import MaskKind
 from ffswap.stages.feed import SharedNet
 from ffswap.stages.masks import FaceMasks
+from ffswap.stages.net_paint import FRUITLESS, SKIPPED
 from ffswap.stages.net_swap import NetPaint, NetSwapper
 from tests.known_answers import (
     TEMPLATES,
@@ -32,6 +33,8 @@ from tests.known_answers import (
     occluder_spec,
     painted,
     painter,
+    parser,
+    parser_spec,
     smooth_planes,
     swapper_spec,
 )
@@ -268,9 +271,75 @@ def test_faces_that_cannot_be_aligned_are_skipped_and_counted():
         plans = swapper.plan(frames, faces, who=np.array([0, 0, 1, 0, 0, 0]))
         assert len(plans[0]) == 1
         assert plans[0][0].person == 1
-        assert swapper.skipped == 5
+        assert swapper.skipped == {"points": 3, "size": 2}
         swapper.plan(frames, faces)
-        assert swapper.skipped == 10
+        assert swapper.skipped == {"points": 6, "size": 4}
+        assert set(SKIPPED) >= set(swapper.skipped)
+
+
+@pytest.mark.parametrize("boost", [1, 2])
+def test_a_face_for_which_the_net_gives_no_numbers_stays_as_it_is(boost):
+    """The others of its batch are painted."""
+    spec, frames = PUBLISHED["inswapper"], grey_frames(2)
+    people = [PEOPLE[0], PEOPLE[0] * np.float32(np.nan)]
+    faces = faces_at(*((i, face_points(x, 100, 70)) for i, x in [(0, 60), (0, 240), (1, 60)]))
+    with OrtCpuSession(painter(spec), name="painter") as session:
+        swapper = NetSwapper(
+            session, spec, TEMPLATES["arcface_128"], people, FaceMasks(), boost=boost
+        )
+        swapper.paint(frames, swapper.plan(frames, faces, who=np.array([0, 1, 1])))
+        swapper.check()
+        assert swapper.skipped == {"values": 2}
+    untouched = grey_frames(2)
+    assert np.abs(rgb_at(frames, 0, 60, 100) - painted(PEOPLE[0])[0]).max() < 0.012
+    assert (rgb_at(frames, 0, 240, 100) == rgb_at(untouched, 0, 240, 100)).all()
+    assert not any(change.any() for change in changes(untouched, frames, 1))
+
+
+@pytest.mark.parametrize("kinds", [["box", "occlusion"], ["box", "region"]])
+def test_a_face_for_which_a_mask_gives_no_numbers_stays_as_it_is(kinds):
+    spec, frames = PUBLISHED["inswapper"], grey_frames(2)
+    before, labels = copy_of(frames), parser_spec(64)
+
+    class Broken(OrtCpuSession):
+        def run(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+            out = super().run(feeds)
+            for values in out.values():
+                values[1] = np.nan
+            return out
+
+    seer = occluder_spec(64)
+    faces = faces_at(*((i, face_points(150, 100, 70)) for i in range(2)))
+    with (
+        OrtCpuSession(painter(spec), name="painter") as session,
+        Broken(occluder(seer), name="occluder") as one,
+        Broken(parser(labels, {"skin": (0.4, 0.4, 0.4)}), name="parser") as two,
+    ):
+        masks = FaceMasks(
+            kinds, occluders=[SharedNet(one, seer)], parser=SharedNet(two, labels), regions=["skin"]
+        )
+        swapper = NetSwapper(session, spec, TEMPLATES["arcface_128"], PEOPLE, masks)
+        swapper.paint(frames, swapper.plan(frames, faces))
+        assert swapper.skipped == {"values": 1}
+    assert max(change.max() for change in changes(before, frames, 0)) > 0
+    assert max(change.max() for change in changes(before, frames, 1)) == 0
+
+
+def test_a_net_that_never_gives_numbers_ends_the_run():
+    spec, frames = PUBLISHED["inswapper"], grey_frames()
+    nothing = [PEOPLE[0] * np.float32(np.nan)]
+    with OrtCpuSession(painter(spec), name="painter") as session:
+        swapper = NetSwapper(session, spec, TEMPLATES["arcface_128"], nothing, FaceMasks())
+        swapper.check()  # of no face at all nothing can be said
+        plans = swapper.plan(frames, faces_at((0, face_points(150, 100, 70))))
+        swapper.paint(frames, plans)
+        with pytest.raises(EngineError, match="not numbers for all of 1 faces"):
+            swapper.check()
+        for _ in range(FRUITLESS - 2):
+            swapper.paint(frames, plans)
+        with pytest.raises(EngineError, match=f"not numbers for all of {FRUITLESS} faces"):
+            swapper.paint(frames, plans)
+        assert swapper.skipped == {"values": FRUITLESS}
 
 
 def test_a_face_outside_the_frame_changes_nothing():

@@ -135,6 +135,58 @@ def test_two_tracks_on_one_face_become_one():
     assert got[5].track.tolist() == [0]
 
 
+def test_of_two_tracks_on_one_face_the_one_that_was_there_keeps_it():
+    """The first passes behind the second: its region shows the second's face then."""
+
+    def faces(k: int) -> Mapping[float, float]:
+        return {170.0: 1.0} if 3 <= k < 5 else {100.0 + 20 * k if k < 3 else 110.0: 1.0, 170.0: 1.0}
+
+    got = follow(World(faces), 9, options=TrackOptions(detect_every_s=100, smooth_hz=0))
+    assert [f.track.tolist() for f in got[:5]] == [[0, 1]] * 3 + [[1]] * 2
+    assert got[3].fresh.tolist() == [False]
+    # It comes back with its own number, and is in doubt.
+    assert sorted(got[-1].track.tolist()) == [0, 1]
+    back = next(f for f in got[5:] if len(f) == 2)
+    assert back.fresh.tolist() == [False, True]
+
+
+def test_a_face_whose_track_may_be_that_of_its_neighbour_is_in_doubt():
+    """Two that overlap become one: whose it is, nobody can tell."""
+    got = follow(World(lambda k: {100.0: 1.0, 138.0: 1.0} if k < 3 else {119.0: 1.0}), 6)
+    assert [len(f) for f in got] == [2, 2, 2, 1, 1, 1]
+    assert [f.fresh.tolist() for f in got[3:]] == [[True], [False], [False]]
+
+
+def test_faces_are_shared_out_by_where_they_were():
+    """The net finds each in the other's region."""
+
+    class Crossed(World):
+        def _net(self, frames: Frames, i: int, rois: Sequence[Roi]) -> tuple[F32, F32]:
+            turn = -1 if frames.index + i >= 3 and len(rois) == 2 else 1
+            meshes, scores = super()._net(frames, i, rois)
+            return meshes[::turn], scores[::turn]
+
+    got = follow(Crossed(lambda _: {100.0: 1.0, 138.0: 1.0}), 6)
+    for faces in got:
+        assert faces.track.tolist() == [0, 1]
+        assert (np.diff(faces.box[:, 0]) > 0).all()
+
+
+def test_a_mesh_that_is_no_face_takes_nobodys_place():
+    """The region of one shows the place of the other, and says that it is not sure."""
+
+    class Doubtful(World):
+        def _net(self, frames: Frames, i: int, rois: Sequence[Roi]) -> tuple[F32, F32]:
+            meshes, scores = super()._net(frames, i, rois)
+            if frames.index + i >= 3 and len(rois) == 2:
+                meshes[0], meshes[1] = mesh_at(110.0), mesh_at(122.0)
+                scores[0] = 0.2
+            return meshes, scores
+
+    got = follow(Doubtful(lambda _: {100.0: 1.0, 138.0: 1.0}), 4)
+    assert got[3].track.tolist() == [1]
+
+
 def test_two_detections_of_one_face_are_one_track():
     class Doubled(World):
         def _detect(self, frames: Frames, _: Any) -> list[Detections]:

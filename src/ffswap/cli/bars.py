@@ -31,18 +31,19 @@ class Display(AbstractContextManager["Display[E]"], Generic[E]):
 def choose_display(
     mode: str,
     *,
+    quiet: bool,
     plain: Callable[[], Display[E]],
     rich: Callable[[], Display[E]],
     tqdm: Callable[[], Display[E]],
 ) -> Display[E]:
-    """The display of that name; auto is rich on a terminal and plain lines elsewhere.
+    """The display of that name; auto is rich on a terminal and plain lines elsewhere, quiet is none.
 
     Raises:
         OptionError: there is none of that name.
     """
     if mode not in MODES:
         raise OptionError(f"--progress is {mode!r}; allowed: {', '.join(MODES)}")
-    if mode == "none":
+    if quiet or mode == "none":
         return Display()
     if mode == "tqdm":
         return tqdm()

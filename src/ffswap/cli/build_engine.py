@@ -12,30 +12,27 @@ from ..options import BuildOptions, Precision
 from .bars import MODES, clock
 from .build_progress import BuildDisplay, make_build_display
 from .errors import ExitCode
-from .folders import engine_folder, models_folder, own_catalogue
+from .folders import (
+    EngineDir,
+    ModelsDir,
+    completes_hints,
+    engine_folder,
+    models_folder,
+    own_catalogue,
+)
 from .messages import note, printable, result, result_json
-from .models import ModelsDir
 from .signals import StopSignals
 
 if TYPE_CHECKING:
     from ..pipeline.engine_build import EngineReport
     from ..pipeline.engines import BuildReport
 
-__all__ = ["EngineDir", "command"]
+__all__ = ["command"]
 
-EngineDir = Annotated[
-    Path | None,
-    typer.Option(
-        "--engine-dir",
-        metavar="DIR",
-        help="where engines are kept; left out: FFSWAP_ENGINE_DIR, or engines/ of a checkout, or "
-        "the user's cache folder",
-    ),
-]
 _Models = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[MODEL|FILE.onnx]...",
+        metavar="MODEL|FILE.onnx",
         help="names of models, or ONNX files; none: what the recipe names, and without a recipe "
         "what the default chain needs",
     ),
@@ -89,6 +86,7 @@ _Quiet = Annotated[
 ]
 
 
+@completes_hints
 def command(
     models: _Models = None,
     half: _Half = None,
@@ -117,7 +115,7 @@ def command(
         device=_index(device),
         force=force,
     )
-    display = make_build_display("none" if quiet else progress)
+    display = make_build_display(progress, quiet=quiet)
     folder = engine_folder(engine_dir)
     with StopSignals(quiet=quiet) as signals:
         report = _run(

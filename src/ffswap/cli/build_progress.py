@@ -21,13 +21,13 @@ _PLAIN_AT_MOST_S = 15.0
 BuildDisplay: TypeAlias = "Display[EngineProgress]"
 
 
-def make_build_display(mode: str) -> BuildDisplay:
-    """The display of that name; auto is rich on a terminal and plain lines elsewhere.
+def make_build_display(mode: str, *, quiet: bool = False) -> BuildDisplay:
+    """The display of that name; auto is rich on a terminal and plain lines elsewhere, quiet is none.
 
     Raises:
         OptionError: there is none of that name.
     """
-    return choose_display(mode, plain=_Plain, rich=_Rich, tqdm=_Tqdm)
+    return choose_display(mode, quiet=quiet, plain=_Plain, rich=_Rich, tqdm=_Tqdm)
 
 
 def _title(event: EngineProgress) -> str:

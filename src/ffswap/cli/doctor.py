@@ -40,6 +40,8 @@ def command(
     if survey.would_use.ok:
         return ExitCode.OK
     note("error", f"no swap can run on this machine: {survey.would_use.problems[0]}")
+    for hint in survey.would_use.hints:
+        note("hint", hint)
     return ExitCode.MACHINE
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .build_engine import EngineDir
 from .errors import ExitCode
-from .folders import engine_folder
-from .messages import note, printable, result, result_json
+from .folders import EngineDir, completed, completes_hints, engine_folder
+from .groups import show_help
+from .messages import note, printable, result, result_json, table
+from .verdicts import tell_verified
 
 if TYPE_CHECKING:
     from ..pipeline.engine_shelf import Shelved, Verified
@@ -19,10 +19,10 @@ __all__ = ["app"]
 
 app = typer.Typer(
     name="engines",
-    no_args_is_help=True,
     rich_markup_mode=None,
     help="List, verify and remove built engines.",
 )
+app.callback(invoke_without_command=True)(show_help)
 
 _Json = Annotated[bool, typer.Option("--json", help="print the result as one JSON object")]
 _CHECKED = {
@@ -33,6 +33,7 @@ _CHECKED = {
 
 
 @app.command("list")
+@completes_hints
 def list_command(engine_dir: EngineDir = None, as_json: _Json = False) -> int:
     """Show all engines, what was measured of them, and whether this machine can use them."""
     from ..pipeline import engine_shelf
@@ -42,16 +43,18 @@ def list_command(engine_dir: EngineDir = None, as_json: _Json = False) -> int:
     if as_json:
         result_json({"folder": str(folder), "engines": [one.as_dict() for one in engines]})
     elif engines:
-        result(*_table([_row(one) for one in engines]))
+        result(*table(_HEAD, map(_row, engines)))
     else:
-        note("hint", f"no engines in {folder}; ffswap build-engine builds some")
+        hint = f"no engines in {folder}; `ffswap build-engine` builds some"
+        note("hint", completed(hint, {"engine_dir": engine_dir}))
     return ExitCode.OK
 
 
 @app.command("verify")
+@completes_hints
 def verify_command(
     models: Annotated[
-        list[str] | None, typer.Argument(metavar="[MODEL]...", help="names of models; none: all")
+        list[str] | None, typer.Argument(metavar="MODEL", help="names of models; none: all")
     ] = None,
     engine_dir: EngineDir = None,
     as_json: _Json = False,
@@ -61,18 +64,15 @@ def verify_command(
 
     folder = engine_folder(engine_dir)
     found = engine_shelf.verify_engines(folder, tuple(models or ()))
-    if as_json:
-        result_json({"folder": str(folder), "engines": [one.as_dict() for one in found]})
-    else:
-        result(*(_verdict(one) for one in found))
-    bad = [one for one in found if one.problem is not None]
-    if bad:
-        note("error", f"{len(bad)} of {len(found)} engines cannot be used")
-        note("hint", "ffswap engines prune removes broken ones; ffswap build-engine builds them")
-    return ExitCode.MACHINE if bad else ExitCode.OK
+    hint = "`ffswap engines prune` removes broken ones; `ffswap build-engine` builds them"
+    return tell_verified(
+        "engines", folder, found, _verdict,
+        hints=[completed(hint, {"engine_dir": engine_dir})], code=ExitCode.MACHINE, as_json=as_json,
+    )  # fmt: skip
 
 
 @app.command("prune")
+@completes_hints
 def prune_command(
     stale: Annotated[
         bool,
@@ -127,15 +127,6 @@ def _row(one: Shelved) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    whole = [_HEAD, *([printable(cell) for cell in row] for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*whole, strict=True)]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in whole
-    ]
-
-
 def _verdict(one: Verified) -> str:
     state = f"ok ({_CHECKED[one.checked]})" if one.problem is None else f"bad: {one.problem}"
-    return printable(f"{one.entry.model} {one.entry.precision} {one.entry.path.name}: {state}")
+    return f"{one.entry.model} {one.entry.precision} {one.entry.path.name}: {state}"

@@ -25,9 +25,10 @@ from ..errors import (
 )
 from .messages import note, result_json
 
-__all__ = ["DEBUG_VARIABLE", "ExitCode", "StoppedError", "guard"]
+__all__ = ["DEBUG_VARIABLE", "STOPPED_HINT", "ExitCode", "StoppedError", "guard"]
 
 DEBUG_VARIABLE = "FFSWAP_DEBUG"
+STOPPED_HINT = "to start again, give the same command"
 
 # The class of all usage errors is not exported, but its best-known child is.
 _UsageError: Any = typer.BadParameter.__base__
@@ -35,6 +36,11 @@ _BUG_HINT = (
     "this is a fault of ffswap; please report it with what the same command prints under "
     f"{DEBUG_VARIABLE}=1, and with the output of `ffswap doctor`"
 )
+
+# What the options of the library are called on the command line, where it is not just "--" before them.
+_TYPED = {"swapper": "--model", "restorer": "--restore"}
+# Those that the command line has not: they can only be wrong in a program.
+_NOT_TYPED = frozenset({"occluder", "parser", "mask_blur", "mask_padding", "shape"})
 
 
 class ExitCode(IntEnum):
@@ -89,13 +95,15 @@ def guard(call: Callable[[], Any], *, as_json: bool) -> int:
         return int(call() or ExitCode.OK)
     except _UsageError as error:
         return _usage(error, as_json)
+    except OptionError as error:
+        return _fail(error, _as_typed(error), ExitCode.USAGE, as_json)
     except FfswapError as error:
         return _fail(error, error, _exit_code(error), as_json)
     except MemoryError as error:
         no_memory = MachineError("the memory of this machine is not enough")
         return _fail(error, no_memory, ExitCode.MACHINE, as_json)
     except (KeyboardInterrupt, typer.Abort) as error:
-        stopped = CancelledError("stopped", hint="to start again, give the same command")
+        stopped = CancelledError("stopped", hint=STOPPED_HINT)
         return _fail(error, stopped, ExitCode.INTERRUPTED, as_json)
     except Exception as error:  # noqa: BLE001  the last line: a user gets a sentence, not a trace
         bug = InternalError(f"{type(error).__name__}: {error}")
@@ -107,6 +115,18 @@ def _usage(error: Any, as_json: bool) -> int:
     command = "ffswap" if error.ctx is None else error.ctx.command_path
     shown = OptionError(message, hint=f"`{command} --help` lists what is allowed")
     return _fail(error, shown, ExitCode.USAGE, as_json)
+
+
+def _as_typed(error: OptionError) -> OptionError:
+    """The error with the option called as the user typed it."""
+    name = error.option
+    if name is None or name in _NOT_TYPED or not error.message.startswith(name):
+        return error
+    typed = _TYPED.get(name, f"--{name.replace('_', '-')}")
+    message = typed + error.message.removeprefix(name)
+    return OptionError(
+        message, hint=error.hint, file=error.file, stage=error.stage, frame=error.frame
+    )
 
 
 def _exit_code(error: FfswapError) -> int:

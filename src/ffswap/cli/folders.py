@@ -1,15 +1,28 @@
-"""Where things are kept when nobody says where, and whether anything may be fetched."""
+"""Where things are kept, as given or when nobody says where, and whether anything may be fetched."""
 
 from __future__ import annotations
 
+import functools
 import os
+import re
+import shlex
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Annotated, ParamSpec, TypeVar
+
+import typer
+
+from ..errors import FfswapError
 
 __all__ = [
     "CATALOG_VARIABLE",
     "ENGINE_DIR_VARIABLE",
     "MODELS_DIR_VARIABLE",
     "OFFLINE_VARIABLE",
+    "EngineDir",
+    "ModelsDir",
+    "completed",
+    "completes_hints",
     "engine_folder",
     "models_folder",
     "offline",
@@ -20,6 +33,77 @@ ENGINE_DIR_VARIABLE = "FFSWAP_ENGINE_DIR"
 MODELS_DIR_VARIABLE = "FFSWAP_MODELS_DIR"
 CATALOG_VARIABLE = "FFSWAP_CATALOG"
 OFFLINE_VARIABLE = "FFSWAP_OFFLINE"
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _folder(text: str) -> Path:
+    if not text.strip():  # as a path it would be the folder of the moment
+        raise typer.BadParameter("it is empty; allowed: a folder, or leave the option out")
+    return Path(text)
+
+
+ModelsDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--models-dir",
+        metavar="DIR",
+        parser=_folder,
+        help=f"where models are kept; left out: {MODELS_DIR_VARIABLE}, or the user's data folder",
+    ),
+]
+EngineDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--engine-dir",
+        metavar="DIR",
+        parser=_folder,
+        help=f"where engines are kept; left out: {ENGINE_DIR_VARIABLE}, or engines/ of a checkout, "
+        "or the user's cache folder",
+    ),
+]
+
+# By parameter of a command: its option, and the commands that take it, too. In hints they stand
+# between backticks, alone or with && between them.
+_REST = r"\b(?:(?! && )[^`])*(?=`| && )"
+_OPTIONS = {
+    "models_dir": ("--models-dir", re.compile(r"\bffswap models [a-z]+" + _REST)),
+    "engine_dir": ("--engine-dir", re.compile(r"\bffswap (?:engines [a-z]+|build-engine)" + _REST)),
+}
+
+
+def _longer(command: re.Match[str], words: str) -> str:
+    return f"{command[0]} {words}"
+
+
+def completed(text: str, given: Mapping[str, object]) -> str:
+    """A hint whose commands look where this one did.
+
+    Args:
+        text: the hint; the library writes commands as for the folders when nobody says where.
+        given: parameters of the command that is run, by name.
+    """
+    for name, (option, commands) in _OPTIONS.items():
+        if given.get(name) is not None:
+            words = shlex.join([option, str(given[name])])
+            text = commands.sub(functools.partial(_longer, words=words), text)
+    return text
+
+
+def completes_hints(command: Callable[P, R]) -> Callable[P, R]:
+    """Let the hints of a command's errors lead to the folders that the command was given."""
+
+    @functools.wraps(command)
+    def call(*args: P.args, **given: P.kwargs) -> R:
+        try:
+            return command(*args, **given)
+        except FfswapError as error:
+            if error.hint is not None:
+                error.hint = completed(error.hint, given)
+            raise
+
+    return call
 
 
 def engine_folder(given: Path | None) -> Path:

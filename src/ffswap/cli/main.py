@@ -12,16 +12,23 @@ import typer
 from typer.core import TyperGroup
 
 from .._version import __version__
-from ..errors import OutputWriteError
+from ..errors import CancelledError, OutputWriteError
 from . import build_engine, doctor, engines, models, swap
-from .errors import DEBUG_VARIABLE, ExitCode, guard
+from .errors import DEBUG_VARIABLE, STOPPED_HINT, guard
+from .groups import show_help
 from .messages import result
 
 __all__ = ["app", "main"]
 
 
 class _Program(TyperGroup):
-    """A group whose every failure, usage errors included, goes through `guard`."""
+    """A group whose every failure, usage errors and Ctrl-C included, goes through `guard`."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:  # typer would end with 130 and not say a word
+            raise CancelledError("stopped", hint=STOPPED_HINT) from error
 
     def main(
         self,
@@ -76,12 +83,12 @@ def _program(
     ] = False,
 ) -> None:
     """Put the face of a photo into a video, and leave everything else as it was."""
-    if context.invoked_subcommand is None:
-        print(context.get_help(), file=sys.stderr, flush=True)
-        raise typer.Exit(ExitCode.USAGE)
+    show_help(context)
 
 
-app.command("swap", short_help="put the face of a photo into a video")(swap.command)
+app.command("swap", cls=swap.SwapCommand, short_help="put the face of a photo into a video")(
+    swap.command
+)
 app.command("build-engine", short_help="build TensorRT engines and check them")(
     build_engine.command
 )

@@ -11,12 +11,12 @@ import math
 import os
 import sys
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ..errors import OutputWriteError
 
-__all__ = ["note", "printable", "result", "result_json"]
+__all__ = ["note", "printable", "result", "result_json", "table"]
 
 
 def printable(text: str) -> str:
@@ -67,6 +67,16 @@ def result_json(value: Mapping[str, Any]) -> None:
         OutputWriteError: as `result`.
     """
     result(json.dumps(_finite(value), allow_nan=False))
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Lines with columns below each other."""
+    whole = [head, *([printable(cell) for cell in row] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*whole, strict=True)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in whole
+    ]
 
 
 def _finite(value: Any) -> Any:

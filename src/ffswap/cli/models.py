@@ -8,43 +8,39 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .bars import MODES
-from .errors import ExitCode
+from .errors import STOPPED_HINT, ExitCode
 from .folders import (
-    MODELS_DIR_VARIABLE,
     OFFLINE_VARIABLE,
+    ModelsDir,
+    completed,
+    completes_hints,
     models_folder,
     offline,
     own_catalogue,
 )
-from .messages import note, printable, result, result_json
+from .groups import show_help
+from .messages import note, printable, result, result_json, table
 from .pull_progress import make_pull_display
 from .signals import StopSignals
+from .verdicts import tell_verified
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from ..models import ModelSpec
     from ..pipeline.model_reports import ModelReport, Verified
 
-__all__ = ["ModelsDir", "app"]
+__all__ = ["app"]
 
 app = typer.Typer(
     name="models",
-    no_args_is_help=True,
     rich_markup_mode=None,
     help="List, pull, add, verify and remove models.",
 )
+app.callback(invoke_without_command=True)(show_help)
 
-ModelsDir = Annotated[
-    Path | None,
-    typer.Option(
-        "--models-dir",
-        metavar="DIR",
-        help=f"where models are kept; left out: {MODELS_DIR_VARIABLE}, or the user's data folder",
-    ),
-]
 _Json = Annotated[bool, typer.Option("--json", help="print the result as one JSON object")]
-_Names = Annotated[list[str], typer.Argument(metavar="NAME...", help="names of models")]
+_Names = Annotated[list[str], typer.Argument(metavar="NAME", help="names of models")]
 _Name = Annotated[str, typer.Argument(metavar="NAME", help="name of a model")]
 _Accept = Annotated[
     bool, typer.Option("--accept-licence", help="accept the licences that are shown")
@@ -78,6 +74,7 @@ _STATES = {
 
 
 @app.command("list")
+@completes_hints
 def list_command(
     kind: Annotated[
         str | None, typer.Option("--kind", metavar="KIND", help="only these, such as swapper")
@@ -93,11 +90,12 @@ def list_command(
     if as_json:
         result_json({"folder": str(folder), "models": [one.as_dict() for one in found]})
     else:
-        result(*_table([_row(one) for one in found]))
+        result(*table(_HEAD, map(_row, found)))
     return ExitCode.OK
 
 
 @app.command("info")
+@completes_hints
 def info_command(name: _Name, models_dir: ModelsDir = None, as_json: _Json = False) -> int:
     """Show all that is known of one model."""
     from ..pipeline import models
@@ -112,6 +110,7 @@ def info_command(name: _Name, models_dir: ModelsDir = None, as_json: _Json = Fal
 
 
 @app.command("pull")
+@completes_hints
 def pull_command(
     names: _Names,
     accept_licence: _Accept = False,
@@ -130,7 +129,7 @@ def pull_command(
     from ..pipeline.model_reports import licence_line
 
     folder = models_folder(models_dir)
-    display = make_pull_display("none" if quiet else progress)
+    display = make_pull_display(progress, quiet=quiet)
     specs = _catalogue(folder)
     if not quiet:
         for one in models.to_pull(names, specs, folder):
@@ -149,7 +148,6 @@ def pull_command(
             accept_licence=accept_licence,
             source=source,
             offline=offline(no_network),
-            repeat=_repeat(models_dir),
             progress=display,
             cancel=signals.cancel,
         )
@@ -166,6 +164,7 @@ def pull_command(
 
 
 @app.command("add")
+@completes_hints
 def add_command(
     name: _Name,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="its ONNX file, of any name")],
@@ -182,15 +181,14 @@ def add_command(
     specs = _catalogue(folder)
     if not quiet and name in specs:
         note("licence", licence_line(specs[name]))
-    hint = "to start again, give the same command"
-    with StopSignals(quiet=quiet) as signals, signals.told("nothing was added", hint=hint):
+    told = "nothing was added"
+    with StopSignals(quiet=quiet) as signals, signals.told(told, hint=STOPPED_HINT):
         report = models.add_model(
             name,
             file,
             specs,
             folder,
             accept_licence=accept_licence,
-            repeat=_repeat(models_dir),
             cancel=signals.cancel,
         )
     if as_json:
@@ -201,30 +199,29 @@ def add_command(
 
 
 @app.command("verify")
+@completes_hints
 def verify_command(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME]...", help="names of models; none: all")
+        list[str] | None, typer.Argument(metavar="NAME", help="names of models; none: all")
     ] = None,
     models_dir: ModelsDir = None,
     as_json: _Json = False,
 ) -> int:
-    """Read the files and compare them with what was pinned. Exit code 3: one is bad."""
+    """Read the files and compare them with pins and catalogue. Exit code 3: one is bad."""
     from ..pipeline import models
 
     folder = models_folder(models_dir)
     found = models.verify_models(names or (), _catalogue(folder), folder)
-    if as_json:
-        result_json({"folder": str(folder), "models": [one.as_dict() for one in found]})
-    else:
-        result(*(printable(_verdict(one)) for one in found))
-    bad = [one.model for one in found if one.problem is not None]
-    if bad:
-        note("error", f"{len(bad)} of {len(found)} models cannot be used")
-        note("hint", f"`ffswap models pull {' '.join(bad)}` fetches what is missing or damaged")
-    return ExitCode.INPUT if bad else ExitCode.OK
+    hints = [f"{one.model}: {one.hint}" for one in found if one.hint is not None]
+    return tell_verified(
+        "models", folder, found, _verdict,
+        hints=[completed(hint, {"models_dir": models_dir}) for hint in hints],
+        code=ExitCode.INPUT, as_json=as_json,
+    )  # fmt: skip
 
 
 @app.command("remove")
+@completes_hints
 def remove_command(names: _Names, models_dir: ModelsDir = None, as_json: _Json = False) -> int:
     """Remove models, their pins, and that their licences were accepted."""
     from ..pipeline import models
@@ -244,11 +241,6 @@ def _catalogue(folder: Path) -> Mapping[str, ModelSpec]:
     return load_catalog(own_catalogue(folder)).models
 
 
-def _repeat(models_dir: Path | None) -> list[str]:
-    """What a command in a message must have in common with this one."""
-    return [] if models_dir is None else ["--models-dir", str(models_dir)]
-
-
 _HEAD = ("MODEL", "KIND", "LICENCE", "TERMS", "VENDOR", "MB", "STATE")
 
 
@@ -261,15 +253,6 @@ def _row(one: ModelReport) -> tuple[str, ...]:
         state += ", licence not accepted"
     size = "" if one.pin is None else f"{one.pin.size_bytes / 1e6:.1f}"
     return (spec.name, spec.kind, spec.licence, spec.terms, spec.vendor, size, state)
-
-
-def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    whole = [_HEAD, *([printable(cell) for cell in row] for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*whole, strict=True)]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in whole
-    ]
 
 
 def _facts(one: ModelReport) -> list[str]:

@@ -25,13 +25,13 @@ PLAIN_AT_MOST_S = 30.0
 Display: TypeAlias = "bars.Display[ProgressEvent]"
 
 
-def make_display(mode: str) -> Display:
-    """The display of that name; auto is rich on a terminal and plain lines elsewhere.
+def make_display(mode: str, *, quiet: bool = False) -> Display:
+    """The display of that name; auto is rich on a terminal and plain lines elsewhere, quiet is none.
 
     Raises:
         OptionError: there is none of that name.
     """
-    return choose_display(mode, plain=_Plain, rich=_Rich, tqdm=_Tqdm)
+    return choose_display(mode, quiet=quiet, plain=_Plain, rich=_Rich, tqdm=_Tqdm)
 
 
 def _rate(event: ProgressEvent) -> str:

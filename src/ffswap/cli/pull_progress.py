@@ -19,13 +19,13 @@ _PLAIN_EVERY_S = 5.0
 PullDisplay: TypeAlias = "Display[ModelProgress]"
 
 
-def make_pull_display(mode: str) -> PullDisplay:
-    """The display of that name; auto is rich on a terminal and plain lines elsewhere.
+def make_pull_display(mode: str, *, quiet: bool = False) -> PullDisplay:
+    """The display of that name; auto is rich on a terminal and plain lines elsewhere, quiet is none.
 
     Raises:
         OptionError: there is none of that name.
     """
-    return choose_display(mode, plain=_Plain, rich=_Rich, tqdm=_Tqdm)
+    return choose_display(mode, quiet=quiet, plain=_Plain, rich=_Rich, tqdm=_Tqdm)
 
 
 def _title(event: ModelProgress) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
+from typer.core import TyperCommand
 
 from ..errors import OptionError
 from ..options import (
@@ -18,8 +19,8 @@ from ..options import (
     SwapOptions,
 )
 from .bars import MODES
-from .errors import ExitCode
-from .folders import models_folder, own_catalogue
+from .errors import STOPPED_HINT, ExitCode
+from .folders import ModelsDir, completes_hints, models_folder, own_catalogue
 from .messages import note, printable, result, result_json
 from .progress import Display, make_display
 from .signals import StopSignals
@@ -29,7 +30,16 @@ if TYPE_CHECKING:
 
     from ..pipeline.report import SwapReport
 
-__all__ = ["command"]
+__all__ = ["SwapCommand", "command"]
+
+
+class SwapCommand(TyperCommand):
+    """`ffswap swap`, whose first file and not its last is the one that may be left out."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:  # noqa: ARG002  the base class gives it
+        """What is shown after the name of the command."""
+        return ["[OPTIONS]", "[SOURCE]", "TARGET", "OUTPUT"]
+
 
 _FACES = ("largest", "all", "left-right:")
 _MASKS = get_args(MaskKind)
@@ -53,7 +63,8 @@ def _value(name: str, metavar: str, text: str, words: tuple[str, ...] = ()) -> A
 _Source = Annotated[
     Path,
     typer.Argument(
-        metavar="SOURCE", help="photo of the face to put in, or a folder of photos of that face"
+        metavar="SOURCE",
+        help="photo of the face to put in, or a folder of photos of that face",
     ),
 ]
 _Target = Annotated[Path, typer.Argument(metavar="TARGET", help="video (or picture) to change")]
@@ -90,9 +101,6 @@ _Boost = Annotated[
     int | None, _value("--pixel-boost", "PX", "side of the square that a face is swapped at")
 ]
 _Blend = Annotated[float, _value("--blend", "0..1", "how much of --restore is taken")]
-_ModelsDir = Annotated[
-    Path | None, _value("--models-dir", "DIR", "where models are kept (FFSWAP_MODELS_DIR)")
-]
 _Start = Annotated[
     str | None, _value("--start", "POSITION", f"first moment kept: {_POSITION_HELP}")
 ]
@@ -130,6 +138,7 @@ _Quiet = Annotated[
 ]
 
 
+@completes_hints
 def command(
     source: _Source,
     target: _Target,
@@ -146,7 +155,7 @@ def command(
     restore: _Restore = None,
     pixel_boost: _Boost = None,
     blend: _Blend = 0.8,
-    models_dir: _ModelsDir = None,
+    models_dir: ModelsDir = None,
     start: _Start = None,
     end: _End = None,
     encoder: _Encoder = None,
@@ -191,18 +200,10 @@ def command(
             encoder=_given("--encoder", encoder), quality=quality, preset=_given("--preset", preset)
         ),
     )
-    display = make_display(progress)
-    if quiet:
-        display = make_display("none")
+    display = make_display(progress, quiet=quiet)
     with StopSignals(quiet=quiet) as signals:
         report = _run(photo, target, output, options, models_folder(models_dir), display, signals)
-    if not quiet:
-        _warn(report)
-    if as_json:
-        result_json(report.as_dict())
-    elif not quiet:
-        result(*_summary(report))
-    return ExitCode.OK if report.complete else ExitCode.CUT_SHORT
+    return _tell(report, as_json=as_json, quiet=quiet)
 
 
 def _files(
@@ -264,8 +265,7 @@ def _run(
     display: Display,
     signals: StopSignals,
 ) -> SwapReport:
-    hint = "to start again, give the same command"
-    with signals.told(f"nothing was written to {output}", hint=hint):
+    with signals.told(f"nothing was written to {output}", hint=STOPPED_HINT):
         # Imported when it is run: the pipeline loads FFmpeg and the nets, and --help needs neither.
         # The name is looked up in its package at each call, so that a test can put its own there.
         from .. import pipeline
@@ -280,6 +280,16 @@ def _run(
     return report
 
 
+def _tell(report: SwapReport, *, as_json: bool, quiet: bool) -> ExitCode:
+    if not quiet:
+        _warn(report)
+    if as_json:
+        result_json(report.as_dict())
+    elif not quiet:
+        result(*_summary(report))
+    return ExitCode.OK if report.complete else ExitCode.CUT_SHORT
+
+
 def _warn(report: SwapReport) -> None:
     for warning in report.warnings:
         note("warning", warning)
@@ -292,11 +302,13 @@ def _count(number: int, noun: str) -> str:
 
 
 def _summary(report: SwapReport) -> list[str]:
+    skipped = sum(report.faces_skipped.values())
     lines = [
         f"{printable(report.output)}: {_count(report.frames, 'frame')} in {report.seconds:.1f} s"
         f" ({report.fps:.1f} frames/s)",
         f"faces: {report.faces} swapped on {_count(report.tracks, 'track')}, "
-        f"{_count(report.frames_without_face, 'frame')} without a face",
+        f"{_count(report.frames_without_face, 'frame')} without a face"
+        + (f", {_count(skipped, 'face')} left as they are" if skipped else ""),
         f"model {report.model} ({report.model_reason}), device {report.device}, "
         f"encoder {report.encoder} ({report.pixel_format})",
     ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import EngineError, OutputWriteError
+from ..files import file_digests
 from ..locks import no_folder
 from .key import SCHEMA
 from .manifest import Manifest, schema_of
@@ -23,7 +23,6 @@ __all__ = [
     "UnusableError",
     "check_plan",
     "check_size",
-    "file_sha256",
     "named",
     "read_manifest",
     "size_of",
@@ -35,8 +34,6 @@ PLAN = re.compile(rf"{_STEM}-[0-9a-f]{{8}}\.plan")
 PART = re.compile(rf"\.{_STEM}\.[0-9a-f]{{8}}\.part")
 PENDING = re.compile(r"\.[A-Za-z0-9_.-]+\.[0-9a-f]{8}\.part\.json")
 """A manifest that is being written; `files.PendingFile` shortens its name."""
-
-_CHUNK = 1 << 20  # bytes hashed at a time
 
 
 class UnusableError(Exception):
@@ -107,26 +104,13 @@ def check_plan(plan: Path, manifest: Manifest) -> None:
     """
     check_size(plan, manifest)
     try:
-        found = file_sha256(plan)
+        found = file_digests(plan).sha256
     except FileNotFoundError:
         raise UnusableError("plan is missing", damaged=True) from None
     except OSError as error:
         raise _unreadable("plan", error) from error
     if found != manifest.plan_sha256:
         raise UnusableError("plan has the wrong sha256", damaged=True)
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, 64 hexadecimal digits.
-
-    Raises:
-        OSError: it cannot be read.
-    """
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _unreadable(what: str, error: OSError) -> UnusableError:

@@ -33,7 +33,6 @@ from ._store_files import (
     PLAN,
     UnusableError,
     check_plan,
-    file_sha256,
     named,
     read_manifest,
     size_of,
@@ -41,7 +40,7 @@ from ._store_files import (
 from .key import EngineKey, safe_name
 from .manifest import Manifest
 
-__all__ = ["EngineStore", "Entry", "Found", "Miss", "Removed", "file_sha256"]
+__all__ = ["EngineStore", "Entry", "Found", "Miss", "Removed"]
 
 _ABANDONED_S = 24 * 3600.0  # no build takes a day; one that does holds its lock
 _PROBE = bytes(4096)  # a block of a file system: an empty file fits on a full disk

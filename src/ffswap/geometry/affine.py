@@ -14,6 +14,7 @@ __all__ = [
     "invert",
     "letterbox_matrix",
     "scale_of",
+    "stretch_matrix",
     "turn_matrix",
 ]
 
@@ -41,6 +42,15 @@ def invert(matrix: F64) -> F64:
 def scale_of(matrix: F64) -> float:
     """By how much the matrix magnifies, as the square root of its area factor."""
     return float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
+
+
+def stretch_matrix(pixel_aspect: float) -> F64:
+    """From pixels as stored to square ones of the same height.
+
+    Args:
+        pixel_aspect: see `Frames`.
+    """
+    return np.array([[pixel_aspect, 0.0, 0.0], [0.0, 1.0, 0.0]])
 
 
 def crop_matrix(cx: float, cy: float, size: float, angle: float, out: int) -> F64:

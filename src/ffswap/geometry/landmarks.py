@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from ..carriers import F32, I64
 from ..errors import ModelError
+from . import affine
 
 __all__ = [
     "decode_fan_heatmap",
@@ -63,7 +64,7 @@ def _quarter_turns(direction: F32) -> I64:
     return np.round(degrees / 90).astype(np.int64) % 4 * 90
 
 
-def landmark_matrix(box: F32, angle: int, size: int) -> F64:
+def landmark_matrix(box: F32, angle: int, size: int, pixel_aspect: float = 1.0) -> F64:
     """From image pixels to the crop that a landmark net takes.
 
     The box is centred and its larger side is `FACE_SHARE` of the crop's; then the crop is turned
@@ -74,22 +75,25 @@ def landmark_matrix(box: F32, angle: int, size: int) -> F64:
         angle: 0, 90, 180 or 270 degrees.
         size: side of the crop, pixels. Its centre is the pixel ``size / 2``, as in the published
             procedure, so half a pixel to the right of and below the true one.
+        pixel_aspect: width of a pixel of the image by its height; the crop's are square.
 
     Returns:
         (2, 3) float64.
     """
     left, top, right, bottom = (float(edge) for edge in box)
+    left, right = left * pixel_aspect, right * pixel_aspect
     scale = size * FACE_SHARE / max(right - left, bottom - top, 1.0)
     # Quarter turns have whole numbers; their floats would not be exact.
     c, s = ((1, 0), (0, 1), (-1, 0), (0, -1))[angle // 90]
     cx, cy = (left + right) / 2 * scale, (top + bottom) / 2 * scale
     half = size / 2
-    return np.array(
+    square = np.array(
         [
             [c * scale, s * scale, half - c * cx - s * cy],
             [-s * scale, c * scale, half + s * cx - c * cy],
         ]
     )
+    return affine.compose(square, affine.stretch_matrix(pixel_aspect))
 
 
 def decode_fan_heatmap(points: F32, heatmaps: F32, size: int) -> tuple[F32, F32]:

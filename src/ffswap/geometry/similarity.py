@@ -25,8 +25,12 @@ FRONTAL: F64 = np.array([[-1, -1], [1, -1], [0, 0], [-0.85, 1], [0.85, 1]], np.f
 """Eyes, nose and mouth as all templates have them, roughly; only used to tell a face from a muddle."""
 
 
-def similarity(points: F32 | F64, template: F32 | F64, size: float) -> F64:
+def similarity(
+    points: F32 | F64, template: F32 | F64, size: float, pixel_aspect: float = 1.0
+) -> F64:
     """The similarities (turn, one scale, shift; no mirroring) with the least sum of squared distances.
+
+    Pixels that are not square are made so first, so that the crop shows the face as it is.
 
     The published procedure asks OpenCV's estimateAffinePartial2D with a threshold of 100 pixels,
     within which all five points lie: the same matrix, found by trials.
@@ -35,6 +39,7 @@ def similarity(points: F32 | F64, template: F32 | F64, size: float) -> F64:
         points: (n, 5, 2), pixels; faces for which `is_alignable` is true.
         template: (5, 2), in units of the crop's side.
         size: side of the crop, pixels.
+        pixel_aspect: width of a pixel of the points by its height.
 
     Returns:
         (n, 2, 3) float64, from pixels of the points to pixels of the crop.
@@ -46,7 +51,7 @@ def similarity(points: F32 | F64, template: F32 | F64, size: float) -> F64:
     Source: Umeyama, Least-squares estimation of transformation parameters between two point
     patterns (1991), in closed form for two dimensions.
     """
-    given = np.asarray(points, np.float64)
+    given = np.asarray(points, np.float64) * (pixel_aspect, 1.0)
     wanted = np.asarray(template, np.float64) * size
     if not np.isfinite(given).all():
         raise InternalError("points of a face that are not finite cannot be aligned")
@@ -64,6 +69,7 @@ def similarity(points: F32 | F64, template: F32 | F64, size: float) -> F64:
     matrix[:, 0, 0] = matrix[:, 1, 1] = along
     matrix[:, 0, 1], matrix[:, 1, 0] = -turned, turned
     matrix[:, :, 2] = wanted.mean(0) - np.einsum("nij,nj->ni", matrix[:, :, :2], given.mean(1))
+    matrix[:, :, 0] *= pixel_aspect
     return matrix
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from av.packet import Packet
 from av.stream import Disposition
 from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
 
 from ..carriers import Frames
 from ..closing import Closing
@@ -37,6 +38,9 @@ _TORN_AT_END = frozenset({"mov", "avi"})
 # After the end of a trimmed range, how much further the file is read for packets of the range
 # that are stored late.
 _INTERLEAVE_S = 10
+
+# A ratio of a pixel's sides beyond this is a mistake of the file: anamorphic lenses squeeze by 2.
+MOST_ASPECT = 4
 
 
 @dataclass(frozen=True)
@@ -324,6 +328,7 @@ class ClipReader(Closing):
             time_base=self.info.time_base,
             index=self._frames - len(batch),
             rotation=self.info.rotation,
+            pixel_aspect=_pixel_aspect(self.stream),
             handles=frames,
         )
 
@@ -370,3 +375,10 @@ class ClipReader(Closing):
         if container.duration:
             begin = container.start_time or 0
             tally.container_end_s = Fraction(begin + container.duration, av.time_base)
+
+
+def _pixel_aspect(stream: VideoStream) -> float:
+    """Width of a pixel by its height; 1 where the file does not say, or says what cannot be."""
+    ratio = fraction(stream.sample_aspect_ratio)
+    believable = ratio is not None and 1 / MOST_ASPECT <= ratio <= MOST_ASPECT
+    return float(ratio) if ratio is not None and believable else 1.0

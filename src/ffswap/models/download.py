@@ -14,7 +14,7 @@ import shutil
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from email.message import Message
@@ -29,6 +29,7 @@ from .._version import __version__
 from ..errors import CancelledError, DownloadError, OutputWriteError
 from ..files import write_error
 from ._store_files import parse_crc32
+from .logins import login_of, without_login
 
 __all__ = ["Limits", "Progress", "discard", "download", "published_crc32"]
 
@@ -91,8 +92,9 @@ class _Redirects(HTTPRedirectHandler):
     ) -> Request | None:
         if urlsplit(newurl).scheme.lower() not in self._allowed:
             allowed = " or ".join(self._allowed)
-            raise _BrokenError(f"redirected to {newurl}; allowed: {allowed}", again=False)
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
+            shown = without_login(newurl)
+            raise _BrokenError(f"redirected to {shown}; allowed: {allowed}", again=False)
+        return super().redirect_request(req, fp, code, msg, headers, without_login(newurl))
 
 
 def download(
@@ -108,7 +110,8 @@ def download(
     The caller sees to it that nobody else writes to `part`, and compares digests afterwards.
 
     Args:
-        url: http or https. Redirects are followed; from https only to https.
+        url: http or https. Redirects are followed; from https only to https. A name and a password
+            in it are for its own host only, and are neither shown nor kept.
         part: the file that it becomes, in a folder that is there.
         limits: how long to wait, and how often to try.
         progress: is called from this thread.
@@ -124,9 +127,10 @@ def download(
         CancelledError: `cancel` was set.
     """
     fruitless, most = 0, _size(part)
+    login, url = login_of(url), without_login(url)
     while True:
         try:
-            return _fetch(url, part, limits, progress, cancel)
+            return _fetch(url, login, part, limits, progress, cancel)
         except _BrokenError as broken:
             size = _size(part)
             fruitless = 0 if size > most else fruitless + 1
@@ -152,13 +156,14 @@ def published_crc32(
         DownloadError: there is one that holds something else, or nobody answers.
         CancelledError: `cancel` was set.
     """
+    login, url = login_of(url), without_login(url)
     parts = urlsplit(url)
     beside = urlunsplit(parts._replace(path=str(PurePosixPath(parts.path).with_suffix(".hash"))))
     for number in range(limits.tries):
         if cancel is not None and cancel.is_set():
             raise _stopped(beside)
         try:
-            with _open(beside, {}, limits) as response, _network(limits):
+            with _open(beside, {}, login, limits) as response, _network(limits):
                 text = response.read(_HASH_BYTES)
             break
         except HTTPError as error:
@@ -184,6 +189,7 @@ def discard(part: Path) -> None:
 
 def _fetch(
     url: str,
+    login: Mapping[str, str],
     part: Path,
     limits: Limits,
     progress: Progress | None,
@@ -197,7 +203,7 @@ def _fetch(
             return True
         headers = {"Range": f"bytes={have}-", "If-Range": seen.validator}
     try:
-        with _open(url, headers, limits) as response:
+        with _open(url, headers, login, limits) as response:
             total = _length(response)
             if response.status != _PARTIAL:
                 have = 0
@@ -220,8 +226,10 @@ def _fetch(
 
 
 @contextmanager
-def _open(url: str, headers: dict[str, str], limits: Limits) -> Iterator[HTTPResponse]:
-    """Ask for an address.
+def _open(
+    url: str, headers: Mapping[str, str], login: Mapping[str, str], limits: Limits
+) -> Iterator[HTTPResponse]:
+    """Ask for an address; where a redirect leads, nobody learns the login.
 
     Raises:
         HTTPError: the server answers with an error; it is closed already.
@@ -232,7 +240,9 @@ def _open(url: str, headers: dict[str, str], limits: Limits) -> Iterator[HTTPRes
     # Bytes as they are: a packed answer has another length, and no part of it can be asked for.
     always = {"User-Agent": f"ffswap/{__version__}", "Accept-Encoding": "identity"}
     try:
-        request = Request(url, headers=always | headers)
+        request = Request(url, headers={**always, **headers})
+        for name, text in login.items():
+            request.add_unredirected_header(name, text)
     except ValueError as error:
         raise _BrokenError(f"is no address ({error})", again=False) from error
     with _network(limits):
@@ -311,7 +321,7 @@ def _copy(
             if progress is not None:
                 progress(have, total)
             if cancel is not None and cancel.is_set():
-                raise _stopped(response.url)
+                raise _stopped(without_login(response.url))
             with _network(limits):
                 chunk = response.read1(_CHUNK if total is None else min(_CHUNK, total - have))
             if not chunk:

@@ -3,232 +3,78 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from types import MappingProxyType
-from typing import TypeAlias
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx
 
 from ..carriers import F32
 from ..errors import ModelError
+from ..files import PathLike
 from ._proto import walk
 from .graph import TensorInfo, inputs_of, outputs_of
+from .ports import EMBEDDING, Port, wanted_inputs, wanted_outputs
 from .spec import ModelSpec
 
-__all__ = ["BARE_INPUT", "EMBEDDING", "check_interface", "find_matrix", "fitting"]
-
-EMBEDDING = 512
-"""Numbers of an embedding, of every recogniser of the family arcface."""
-
-BARE_INPUT = "input"
-"""Name of the input of nets that take no picture: points, or an embedding."""
-
-_POINTS = 68  # of every landmarker but the mesh (300-W's numbering)
-_STRIDES = (8, 16, 32)  # pixels, of every detector that does not come with ffswap
-_ANY = 10**9  # no dimension is as large
-
-# A dimension: a number, the batch, or a range of numbers. Whatever is wanted, a file may leave it free.
-_BATCH = -1
-_Dim: TypeAlias = int | range
-_Shape: TypeAlias = tuple[_Dim, ...]
+__all__ = ["PortNames", "check_interface", "find_matrix", "fitting"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Port:
-    """An input or output that is wanted.
+class PortNames:
+    """What a file calls the inputs and outputs of its model.
 
     Attributes:
-        name: or None: any.
-        shapes: of which it must have one.
-        dtypes: of which it must have one.
+        inputs: the file's name by the catalogue's.
+        outputs: the same, in the order in which the family reads them. Where the catalogue names
+            none, both are the file's.
+        own: the file's inputs and outputs have the names and the order that the catalogue asks for.
     """
 
-    name: str | None
-    shapes: tuple[_Shape, ...]
-    dtypes: tuple[str, ...] = ("float32",)
-
-    def fits(self, info: TensorInfo) -> bool:
-        return str(info.dtype) in self.dtypes and any(
-            _is(info.shape, shape) for shape in self.shapes
-        )
-
-    def __str__(self) -> str:
-        shapes = " or ".join(f"({', '.join(map(_said, shape))})" for shape in self.shapes)
-        return f"{' or '.join(self.dtypes)} {shapes}"
-
-
-def _is(given: Sequence[int], wanted: _Shape) -> bool:
-    return len(given) == len(wanted) and all(
-        size < 0 or (size == 1 if want == _BATCH else size == want or _within(size, want))
-        for size, want in zip(given, wanted, strict=True)
-    )
-
-
-def _within(size: int, wanted: _Dim) -> bool:
-    return isinstance(wanted, range) and size in wanted
-
-
-def _said(dim: _Dim) -> str:
-    if isinstance(dim, range):
-        return f"{dim.start} or more"
-    return "batch" if dim == _BATCH else str(dim)
-
-
-def _row(*dims: _Dim) -> tuple[_Shape, ...]:
-    return ((_BATCH, *dims),)
-
-
-def _cells(spec: ModelSpec, stride: int) -> int:
-    width, height = spec.picture.size
-    return (width // stride) * (height // stride)
-
-
-def _plane(spec: ModelSpec, by: int = 1) -> tuple[int, int]:
-    """(height, width) of the picture, divided."""
-    width, height = spec.picture.size
-    return height // by, width // by
-
-
-def _blazeface(spec: ModelSpec) -> list[tuple[_Shape, ...]]:
-    cells = _cells(spec, 4)
-    return [_row(cells, 16), _row(cells, 1)]
-
-
-def _blazepalm(spec: ModelSpec) -> list[tuple[_Shape, ...]]:
-    anchors = 2 * _cells(spec, 8) + 6 * _cells(spec, 16)
-    return [_row(anchors, 18), _row(anchors, 1)]
-
-
-def _face_mesh(_: ModelSpec) -> list[tuple[_Shape, ...]]:
-    return [_row(3 * 468), _row(1)]
-
-
-def _hand_points(_: ModelSpec) -> list[tuple[_Shape, ...]]:
-    return [_row(3 * 21), _row(1), _row(1), _row(3 * 21)]
-
-
-def _scrfd(spec: ModelSpec) -> list[tuple[_Shape, ...]]:
-    # Published without a batch axis; other exports have one.
-    rows = [(2 * _cells(spec, stride), values) for values in (1, 4, 10) for stride in _STRIDES]
-    return [(row, *_row(*row)) for row in rows]
-
-
-def _yolo_face(spec: ModelSpec) -> list[tuple[_Shape, ...]]:
-    return [_row(20, sum(_cells(spec, stride) for stride in _STRIDES))]
-
-
-def _yunet(spec: ModelSpec) -> list[tuple[_Shape, ...]]:
-    return [_row(_cells(spec, stride), values) for values in (1, 1, 4, 10) for stride in _STRIDES]
-
-
-def _fan_heatmap(spec: ModelSpec) -> list[tuple[_Shape, ...]]:
-    return [_row(_POINTS, range(2, _ANY)), _row(_POINTS, *_plane(spec, 4))]
-
-
-def _peppa_wutz(_: ModelSpec) -> list[tuple[_Shape, ...]]:
-    return [_row(3 * _POINTS) + _row(_POINTS, 3)]
-
-
-def _fan_points(_: ModelSpec) -> list[tuple[_Shape, ...]]:
-    return [_row(_POINTS, 2)]
-
-
-def _embedding(_: ModelSpec) -> list[tuple[_Shape, ...]]:
-    return [_row(EMBEDDING)]
-
-
-def _generator(spec: ModelSpec) -> list[tuple[_Shape, ...]]:
-    return [_row(3, *_plane(spec))]
-
-
-def _xseg(spec: ModelSpec) -> list[tuple[_Shape, ...]]:
-    last = spec.picture.layout == "nhwc"
-    return [_row(*_plane(spec), 1) if last else _row(1, *_plane(spec))]
-
-
-def _bisenet(spec: ModelSpec) -> list[tuple[_Shape, ...]]:
-    return [_row(range(1 + max(spec.classes.values()), _ANY), *_plane(spec))]
-
-
-_OUTPUTS: Mapping[str, Callable[[ModelSpec], list[tuple[_Shape, ...]]]] = MappingProxyType(
-    {
-        "arcface": _embedding,
-        "bisenet": _bisenet,
-        "blazeface": _blazeface,
-        "blazepalm": _blazepalm,
-        "crossface": _embedding,
-        "face_mesh": _face_mesh,
-        "fan_heatmap": _fan_heatmap,
-        "fan_points": _fan_points,
-        "generator": _generator,
-        "hand_points": _hand_points,
-        "peppa_wutz": _peppa_wutz,
-        "restorer": _generator,
-        "scrfd": _scrfd,
-        "xseg": _xseg,
-        "yolo_face": _yolo_face,
-        "yunet": _yunet,
-    }
-)
-"""By family: the shapes of the outputs that its code reads, in its order."""
-
-
-def _wanted_inputs(spec: ModelSpec) -> list[_Port]:
-    ports = []
-    if spec.image is not None:
-        ports.append(_Port(name=spec.image.name, shapes=(spec.image.shape,)))
-    elif spec.family == "fan_points":
-        ports.append(_Port(name=BARE_INPUT, shapes=_row(5, 2)))
-    else:
-        ports.append(_Port(name=BARE_INPUT, shapes=_row(EMBEDDING)))
-    if spec.source is not None:
-        image = spec.source.image
-        shapes = _row(EMBEDDING) if image is None else (image.shape,)
-        ports.append(_Port(name=spec.source.name, shapes=shapes))
-    floats = ("float32", "float64", "float16")
-    ports += [_Port(name=name, shapes=((1,), ()), dtypes=floats) for name in spec.constants]
-    return ports
-
-
-def _wanted_outputs(spec: ModelSpec) -> list[_Port]:
-    shapes = _OUTPUTS[spec.family](spec)
-    if spec.outputs and len(spec.outputs) != len(shapes):
-        raise ModelError(
-            f"the catalogue names {len(spec.outputs)} outputs; allowed for the family {spec.family}: "
-            f"{len(shapes)}, or none for the graph's own order"
-        )
-    names: Sequence[str | None] = spec.outputs or [None] * len(shapes)
-    return [_Port(name=name, shapes=shape) for name, shape in zip(names, shapes, strict=True)]
+    inputs: Mapping[str, str]
+    outputs: Mapping[str, str]
+    own: bool
 
 
 def check_interface(
-    model: onnx.ModelProto, spec: ModelSpec, *, among: Iterable[ModelSpec] = ()
-) -> None:
+    model: onnx.ModelProto,
+    spec: ModelSpec,
+    *,
+    among: Iterable[ModelSpec] = (),
+    file: PathLike | None = None,
+) -> PortNames:
     """Refuse a file that cannot be the model that the catalogue names.
 
     The batch may be free or 1, and any other dimension may be free. A file may have more outputs
-    than are read, but no more inputs.
+    than are read, but no more inputs. Names matter only where type and shape do not tell which
+    input or output is meant: exports of one net call them differently.
 
     Args:
         model: as it was read: `clean` would take the matrix of a projected source away.
         spec: what it should be.
         among: models of the catalogue that the file may be instead, for the hint.
+        file: that it was read from, for messages.
+
+    Returns:
+        What the file calls them.
 
     Raises:
         ModelError: an input or output is missing, one too many, or of another type or shape; or the
             matrix is not there. The message says what was given and what is wanted.
     """
     try:
-        _check_inputs(inputs_of(model), spec)
-        _check_outputs(_outputs(model), spec)
+        inputs = _input_names(inputs_of(model), spec)
+        given = _outputs(model)
+        outputs = _output_names(given, spec)
         if spec.source is not None and spec.source.projected:
             find_matrix(model, spec)
     except ModelError as error:
         others = fitting(model, among)
         hint = f"this file fits: {', '.join(others)}" if others else error.hint
-        raise ModelError(f"is not {spec.name}: {error.message}", hint=hint) from error
+        raise ModelError(f"is not {spec.name}: {error.message}", hint=hint, file=file) from error
+    named = all(key == name for key, name in (*inputs.items(), *outputs.items()))
+    in_order = bool(spec.outputs) or list(outputs) == list(given)[: len(outputs)]
+    return PortNames(inputs=inputs, outputs=outputs, own=named and in_order)
 
 
 def fitting(model: onnx.ModelProto, specs: Iterable[ModelSpec]) -> list[str]:
@@ -258,34 +104,84 @@ def _outputs(model: onnx.ModelProto) -> dict[str, TensorInfo | None]:
     return found
 
 
-def _check_inputs(given: Sequence[TensorInfo], spec: ModelSpec) -> None:
+def _input_names(given: Sequence[TensorInfo], spec: ModelSpec) -> dict[str, str]:
+    """The file's name of each input that is wanted."""
     there = {info.name: info for info in given}
     listed = "; ".join(map(str, given)) or "none"
-    for port in _wanted_inputs(spec):
+    wanted = wanted_inputs(spec)
+    found: dict[str, str] = {}
+    for port in wanted:
         info = there.pop(str(port.name), None)
-        if info is None:
-            raise ModelError(f"there is no input {port.name!r}, {port}; the inputs are: {listed}")
-        if not port.fits(info):
+        if info is not None and not port.fits(info):
             raise ModelError(f"the input {info} is not {port}")
+        if info is not None:
+            found[info.name] = info.name
+    renamed = _matched([port for port in wanted if port.name not in found], there)
+    for port in wanted:
+        name = str(port.name)
+        if name not in found and name not in renamed:
+            raise ModelError(f"there is no input {name!r}, {port}; the inputs are: {listed}")
+    for name in renamed.values():
+        del there[name]
     if there:
-        wanted = ", ".join(str(port.name) for port in _wanted_inputs(spec))
-        raise ModelError(
-            f"the input {next(iter(there.values()))} is one too many; wanted: {wanted}"
-        )
+        names = ", ".join(str(port.name) for port in wanted)
+        raise ModelError(f"the input {next(iter(there.values()))} is one too many; wanted: {names}")
+    return found | renamed
 
 
-def _check_outputs(given: Mapping[str, TensorInfo | None], spec: ModelSpec) -> None:
+def _matched(wanted: Sequence[Port], given: Mapping[str, TensorInfo | None]) -> dict[str, str]:
+    """Names by those that are wanted, where only one tensor fits one port and the other way round."""
+    fits = {
+        str(port.name): [name for name, info in given.items() if info and port.fits(info)]
+        for port in wanted
+    }
+    claims = [name for names in fits.values() for name in names]
+    return {
+        port: names[0]
+        for port, names in fits.items()
+        if len(names) == 1 and claims.count(names[0]) == 1
+    }
+
+
+def _output_names(given: Mapping[str, TensorInfo | None], spec: ModelSpec) -> dict[str, str]:
+    """The file's name of each output that is wanted, in the family's order."""
     listed = "; ".join(str(info or name) for name, info in given.items()) or "none"
-    wanted = _wanted_outputs(spec)
+    wanted = wanted_outputs(spec)
     if len(given) < len(wanted):
         raise ModelError(f"{len(wanted)} outputs are wanted; there are {len(given)}: {listed}")
-    for number, (port, place) in enumerate(zip(wanted, given, strict=False), 1):
-        name = port.name or place
-        if name not in given:
+    if not spec.outputs:
+        return _ordered_outputs(given, wanted)
+    missing = [port for port in wanted if port.name not in given]
+    left = {name: info for name, info in given.items() if name not in spec.outputs}
+    renamed = _matched(missing, left)
+    found = {}
+    for number, port in enumerate(wanted, 1):
+        name = str(port.name)
+        if name not in given and name not in renamed:
             raise ModelError(f"there is no output {name!r}, {port}; the outputs are: {listed}")
-        info = given[name]
-        if info is not None and not port.fits(info):
-            raise ModelError(f"the output {info} is not {port}, as output {number} has to be")
+        found[name] = renamed.get(name, name)
+        _check_output(given[found[name]], port, number)
+    return found
+
+
+def _ordered_outputs(
+    given: Mapping[str, TensorInfo | None], wanted: Sequence[Port]
+) -> dict[str, str]:
+    """The outputs in the graph's order, or in another one that shapes leave no doubt of."""
+    ports = [replace(port, name=str(number)) for number, port in enumerate(wanted)]
+    pairs = list(zip(ports, given.items(), strict=False))
+    if any(info is not None and not port.fits(info) for port, (_, info) in pairs):
+        by_shape = _matched(ports, given)
+        if len(by_shape) == len(ports):
+            return {name: name for name in (by_shape[str(port.name)] for port in ports)}
+    for number, (port, (_, info)) in enumerate(pairs, 1):
+        _check_output(info, port, number)
+    return {name: name for _, (name, _) in pairs}
+
+
+def _check_output(info: TensorInfo | None, port: Port, number: int) -> None:
+    if info is not None and not port.fits(info):
+        raise ModelError(f"the output {info} is not {port}, as output {number} has to be")
 
 
 def find_matrix(model: onnx.ModelProto, spec: ModelSpec) -> F32:

@@ -2,41 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import threading
-import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from ..errors import CancelledError, ModelError
+from ..errors import ModelError
 from ..files import PendingFile, write_error
 
-__all__ = ["Consent", "Digests", "Pin", "Record", "State", "Status", "file_digests", "now"]
+__all__ = ["Consent", "Pin", "Record", "State", "Status", "now"]
 
 _SCHEMA = 1  # of the JSON files; a later ffswap may write what this one does not understand
-_CHUNK = 1 << 20  # bytes hashed at a time
 
 Status = Literal["embedded", "installed", "missing", "damaged", "unpinned"]
 _T = TypeVar("_T")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Digests:
-    """What tells a file from others.
-
-    Attributes:
-        size_bytes: its length.
-        sha256: 64 lower-case hexadecimal digits.
-        crc32: 8 such digits, of zlib's CRC-32.
-    """
-
-    size_bytes: int
-    sha256: str
-    crc32: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,7 +138,7 @@ class State:
 
 
 def _damaged(path: Path, model: str, what: str) -> ModelError:
-    hint = f"ffswap models remove {model} clears it; then pull or add the model again"
+    hint = f"`ffswap models remove {model}` clears it; then pull or add the model again"
     return ModelError(f"is damaged: {what}", file=path, hint=hint)
 
 
@@ -178,25 +159,3 @@ def _part(kind: type[_T], table: Any) -> _T | None:
 def now() -> str:
     """The time, UTC, ISO 8601, to the second."""
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
-
-
-def file_digests(path: Path, cancel: threading.Event | None = None) -> Digests:
-    """Read a file and compute its digests (half a second for 500 MB).
-
-    Args:
-        path: of the file.
-        cancel: ends it when it is set.
-
-    Raises:
-        OSError: it cannot be read.
-        CancelledError: `cancel` was set.
-    """
-    sha256, crc32, size = hashlib.sha256(), 0, 0
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            if cancel is not None and cancel.is_set():
-                raise CancelledError(f"stopped while {path.name} was read")
-            sha256.update(chunk)
-            crc32 = zlib.crc32(chunk, crc32)
-            size += len(chunk)
-    return Digests(size_bytes=size, sha256=sha256.hexdigest(), crc32=f"{crc32:08x}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from urllib.request import url2pathname
 
 from ..errors import DownloadError, FfswapError, InputMissingError, ModelError, OptionError
 from .download import Limits, Progress, discard, download, published_crc32
+from .logins import without_login
 from .pins import Pin
 from .spec import ModelSpec
 from .store import ModelStore
@@ -56,7 +58,7 @@ def _split(text: str) -> SplitResult:
     try:
         return urlsplit(text)
     except ValueError as error:
-        raise OptionError(f"{text!r} is not an address ({error})") from error
+        raise OptionError(f"{without_login(text)!r} is not an address ({error})") from error
 
 
 def locate(spec: ModelSpec, text: str) -> Source:
@@ -82,7 +84,7 @@ def locate(spec: ModelSpec, text: str) -> Source:
         return _in_folder(spec, Path(url2pathname(parts.path)))
     if scheme not in _WEB or not parts.netloc:
         raise OptionError(
-            f"{text!r} is not an address that can be fetched; allowed: https, http, file, or a path"
+            f"{without_login(text)!r} is not an address that can be fetched; allowed: https, http, file, or a path"
         )
     if parts.path.lower().endswith(_ONNX):
         return text
@@ -98,9 +100,10 @@ def _in_folder(spec: ModelSpec, path: Path) -> Path:
 
 
 def addresses(spec: ModelSpec) -> tuple[str, ...]:
-    """Where the catalogue says that the file of a model is, the best address first."""
+    """Where the catalogue says that the file of a model is, to show it: the best address first."""
     return tuple(
-        url.replace("{release}", spec.release).replace("{file}", spec.file) for url in spec.urls
+        without_login(url).replace("{release}", spec.release).replace("{file}", spec.file)
+        for url in spec.urls
     )
 
 
@@ -165,7 +168,7 @@ def pull(
 def _adopt(store: ModelStore, spec: ModelSpec, cancel: threading.Event | None) -> Pin:
     """Take a file that somebody has put into the folder, if it is known to be the right one."""
     place = store.place(spec)
-    take = f"`ffswap models add {spec.name} {place}` takes it as it is"
+    take = f"`ffswap models add {spec.name} {shlex.quote(str(place))}` takes it as it is"
     if not (spec.sha256 or spec.crc32):
         raise ModelError("is there, but was never added", file=place, hint=f"{take}; or move it")
     return store.add(spec, place, cancel=cancel)
@@ -187,7 +190,7 @@ def _download(
         joined = download(url, part, limits=limits, progress=progress, cancel=cancel)
         try:
             # What follows a question mark may be a token, which is not for keeping.
-            origin = url.partition("?")[0]
+            origin = without_login(url).partition("?")[0]
             return store.install(spec, part, origin, crc32=crc32, cancel=cancel)
         except ModelError:
             discard(part)

@@ -7,7 +7,7 @@
 
 A file that lies there without a pin is none of ours: it is neither used nor touched. Where the
 catalogue knows a sha256, the file must have it; otherwise the one of first sight is pinned, and the
-file must have that from then on.
+file must have that from then on. Its inputs and outputs must be those of the catalogue.
 """
 
 from __future__ import annotations
@@ -17,18 +17,19 @@ import os
 import re
 import secrets
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 from ..errors import InternalError, ModelError, OptionError, OutputWriteError
-from ..files import PathLike, check_input, write_error
+from ..files import Digests, PathLike, check_input, file_digests, write_error
 from ..locks import FolderLocks
 from ._store_files import hash_beside, link_or_copy
+from .interface import check_interface
 from .onnx_files import ALLOWED, parse_onnx
-from .pins import Consent, Digests, Pin, Record, State, file_digests, now
+from .pins import Consent, Pin, Record, State, now
 from .spec import ModelSpec
 
 __all__ = ["ModelStore"]
@@ -42,10 +43,11 @@ class ModelStore:
 
     Args:
         folder: where the files are.
+        among: models of the catalogue that a file which is refused may be instead, for the hint.
     """
 
-    def __init__(self, folder: PathLike) -> None:
-        self.folder = Path(folder)
+    def __init__(self, folder: PathLike, *, among: Iterable[ModelSpec] = ()) -> None:
+        self.folder, self._among = Path(folder), tuple(among)
         self._locks = FolderLocks(self.folder, "models")
 
     def place(self, spec: ModelSpec) -> Path:
@@ -111,15 +113,23 @@ class ModelStore:
         return State(status="damaged", reason=reason, pin=pin)
 
     def verify(self, spec: ModelSpec) -> str | None:
-        """Read the file of a model and compare its sha256 with the pin.
+        """Read the file of a model, and compare its sha256 with the pin and its net with the catalogue.
 
         Returns:
             Why it cannot be used, or None.
         """
         state = self.status(spec)
         if state.status != "installed" or state.pin is None:
-            return state.reason or "it is not installed"
-        return self._compare(spec, state.pin)
+            gone = "the file is gone" if state.pin is not None else "it is not installed"
+            return state.reason or gone
+        place = self.place(spec)
+        if (damage := self._compare(spec, state.pin)) is not None:
+            return damage
+        try:
+            self._check_net(spec, place, str(place))
+        except ModelError as error:
+            return f"it {error.message}" + (f"; {error.hint}" if error.hint else "")
+        return None
 
     def _compare(self, spec: ModelSpec, pin: Pin) -> str | None:
         try:
@@ -153,7 +163,8 @@ class ModelStore:
 
         Raises:
             InputMissingError: no such file, or it is a folder.
-            ModelError: it is not the file that was published or pinned, or is not ONNX.
+            ModelError: it is not the file that was published or pinned, is not ONNX, or is not the
+                net that the catalogue describes; what was there before stays.
             OptionError: the model is embedded.
             OutputWriteError: the folder may not be written to, or the disk is full.
             CancelledError: `cancel` was set; nothing has changed.
@@ -194,7 +205,8 @@ class ModelStore:
             cancel: ends it when it is set.
 
         Raises:
-            ModelError: it is not the file that was published or pinned, or is not ONNX.
+            ModelError: it is not the file that was published or pinned, is not ONNX, or is not the
+                net that the catalogue describes; what was there before stays.
             OutputWriteError: the disk failed.
             CancelledError: `cancel` was set; nothing has changed.
         """
@@ -234,13 +246,41 @@ class ModelStore:
             _require_same(spec, "sha256", found, pin.sha256, f"pinned {pin.added}", origin)
         if crc32 is not None:
             _require_same(spec, "crc32", found, crc32, "published", origin)
-        if not (spec.sha256 or pin or crc32):
-            # Nothing is known of it: at least a web page or half a file must not be pinned.
-            parse_onnx(file.read_bytes(), origin)
+        self._check_net(spec, file, origin)
         return Pin(
             file=spec.file, size_bytes=found.size_bytes, mtime_ns=mtime_ns, sha256=found.sha256,
             crc32=found.crc32, origin=origin, added=now(),
         )  # fmt: skip
+
+    def _check_net(self, spec: ModelSpec, file: Path, origin: str) -> None:
+        """Refuse a file that is not ONNX, or not the net that the catalogue describes."""
+        try:
+            data = file.read_bytes()
+        except OSError as error:
+            raise ModelError(f"cannot be read ({error.strerror or error})", file=origin) from error
+        graph = parse_onnx(data, origin)
+        del data  # both hold all weights
+        check_interface(graph, spec, among=self._among, file=origin)
+
+    def holds(self, spec: ModelSpec) -> bool:
+        """Whether there is anything of a model that `remove` would take.
+
+        Raises:
+            OptionError: the model is embedded, or its file was never added.
+        """
+        if spec.embedded:
+            raise OptionError(f"{spec.name} comes with ffswap and cannot be removed")
+        state = self.status(spec)
+        if state.status == "unpinned":
+            raise OptionError(
+                f"{state.reason}, so it is not removed", hint="remove the file itself"
+            )
+        return any(os.path.lexists(one) for one in self._belongings(spec))
+
+    def _belongings(self, spec: ModelSpec) -> tuple[Path, ...]:
+        part = self.part(spec)
+        sidecar = part.with_name(part.name + ".json")
+        return self.place(spec), part, sidecar, self._json(spec.name)
 
     def remove(self, spec: ModelSpec) -> int | None:
         """Remove a model: its file, its pin, the consent to its licence, a download cut off.
@@ -252,19 +292,13 @@ class ModelStore:
             OptionError: the model is embedded, or its file was never added.
             OutputWriteError: the folder may not be written to, or somebody uses the file (Windows).
         """
-        if spec.embedded:
-            raise OptionError(f"{spec.name} comes with ffswap and cannot be removed")
-        if not self.folder.is_dir():
+        if not self.holds(spec):
             return None
         with self.lock(spec):
-            state = self.status(spec)
-            if state.status == "unpinned":
-                raise OptionError(
-                    f"{state.reason}, so it is not removed", hint="remove the file itself"
-                )
-            part, freed = self.part(spec), None
-            sidecar = part.with_name(part.name + ".json")
-            for path in (self.place(spec), part, sidecar, self._json(spec.name)):
+            if not self.holds(spec):  # somebody else was quicker
+                return None
+            freed = None
+            for path in self._belongings(spec):
                 try:
                     size = path.stat().st_size
                     path.unlink()

@@ -28,6 +28,7 @@ from ..media import (
 from ..ops import cpu
 from ..options import SwapOptions
 from ..stages.face_swap import FaceSwap
+from ..stages.net_paint import SKIPPED
 from .chain import Cast, Chain, open_chain, resolve_device
 from .report import ProgressCallback, SwapReport
 from .run import ClipRun, batch_frames
@@ -182,18 +183,20 @@ class _Job:
             )
             begun = time.perf_counter()
             run.run()
+            swap.check()
             writer.finish()
             seconds = time.perf_counter() - begun
             summary = reader.summary
-            notes = [*warnings, *summary.warnings, *writer.warnings]
-        counts = swap.counts
+            notes = [*warnings, *summary.warnings, *writer.warnings, *_left_out(swap)]
+        counts, skipped = swap.counts, swap.skipped
         if counts.frames_without_face == counts.frames:
             notes.append(_nothing_swapped(swap.tracks, options))
         return SwapReport(
             output=str(self._output),
             frames=writer.frames_written,
             frames_without_face=counts.frames_without_face,
-            faces=counts.faces,
+            faces=counts.faces - sum(skipped.values()),
+            faces_skipped=skipped,
             tracks=swap.tracks,
             missing_frames=summary.missing_frames,
             corrupt_frames=summary.corrupt_frames,
@@ -216,20 +219,22 @@ class _Job:
         swap = self._chain.swap(self._cast)
         begun = time.perf_counter()
         result = _swap_picture(swap, target)
+        swap.check()
         if cancel is not None and cancel.is_set():
             raise CancelledError("the run was stopped; the output was not written")
         quality = options.encode.quality
         write_picture(self._output, result, quality=quality, overwrite=options.overwrite)
         seconds = time.perf_counter() - begun
-        counts = swap.counts
-        found = [*warnings, *target.warnings]
+        counts, skipped = swap.counts, swap.skipped
+        found = [*warnings, *target.warnings, *_left_out(swap)]
         if not counts.faces:
             found.append(_nothing_swapped(swap.tracks, options))
         return SwapReport(
             output=str(self._output),
             frames=1,
             frames_without_face=counts.frames_without_face,
-            faces=counts.faces,
+            faces=counts.faces - sum(skipped.values()),
+            faces_skipped=skipped,
             tracks=swap.tracks,
             missing_frames=0,
             corrupt_frames=0,
@@ -245,15 +250,29 @@ class _Job:
         )
 
 
+def _left_out(swap: FaceSwap) -> list[str]:
+    """What was to be done to faces and was not, in words."""
+    told = []
+    if skipped := swap.skipped:
+        why = "; ".join(f"{count}: {SKIPPED[reason]}" for reason, count in skipped.items())
+        told.append(f"{_faces(sum(skipped.values()))} not swapped ({why})")
+    if swap.unrestored:
+        told.append(f"{_faces(swap.unrestored)} not restored: {SKIPPED['values']}")
+    return told
+
+
+def _faces(count: int) -> str:
+    return "1 face was" if count == 1 else f"{count} faces were"
+
+
 def _nothing_swapped(tracks: int, options: SwapOptions) -> str:
     """Why the target is unchanged."""
     if not tracks:
         return "no face was found in the target; it is unchanged"
-    faces = "one face was" if tracks == 1 else f"{tracks} faces were"
     wanted = f"--faces {options.faces}"
     if options.people or options.reference is not None:
         wanted = f"the people asked for, at a distance below {options.reference_distance:g}"
-    return f"{faces} found in the target, none of them is {wanted}; it is unchanged"
+    return f"{_faces(tracks)} found in the target, none of them is {wanted}; it is unchanged"
 
 
 def _swap_picture(swap: FaceSwap, target: Picture) -> Picture:

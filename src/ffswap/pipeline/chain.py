@@ -261,7 +261,7 @@ def _check_together(options: SwapOptions, model: str, finder: FaceFinder) -> Non
     if model != EMBEDDED_SWAPPER:
         if "area" in options.models.masks and not finder.has_68_points:
             raise OptionError(
-                f"the mask 'area' needs 68 points of a face; landmarker is {landmarker!r}",
+                f"--mask area needs 68 points of a face; --landmarker is {landmarker!r}",
                 hint="choose a landmarker that finds them, such as --landmarker 2dfan4",
             )
         return
@@ -273,7 +273,7 @@ def _check_together(options: SwapOptions, model: str, finder: FaceFinder) -> Non
             )
     if finder.mesh is None:
         raise OptionError(
-            f"the embedded swapper needs the face mesh; landmarker is {landmarker!r}",
+            f"the embedded swapper needs the face mesh; --landmarker is {landmarker!r}",
             hint="leave --landmarker out, or choose another --model",
         )
 

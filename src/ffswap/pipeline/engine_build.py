@@ -20,13 +20,14 @@ from ..engines.key import EngineKey, GpuTarget
 from ..engines.manifest import GateFigures, Island, Manifest
 from ..engines.precision import CONVERTER
 from ..engines.recipe import ModelRecipe
-from ..engines.store import EngineStore, Found, Miss, file_sha256
+from ..engines.store import EngineStore, Found, Miss
 from ..engines.trt_api import TrtApi
 from ..errors import CancelledError, ModelError, QualityError
+from ..files import file_digests
 from ..gpu import Device
 from ..models import get, names
 from ..models.graph import inputs_of
-from ..models.onnx_files import fingerprint, save_onnx
+from ..models.onnx_files import Graph, fingerprint, save_onnx
 from .engine_attempts import Attempt, attempts
 from .engine_check import compare, open_engine
 from .engine_graph import (
@@ -129,6 +130,7 @@ class ModelBuild:
         timing_cache: measurements of kernels; None: a file in the store.
         tell: is called when a phase begins, and with the steps of a phase.
         cancel: ends the build when it is set.
+        compare: looks at the graph as it was read; see `prepare_graph`.
     """
 
     def __init__(
@@ -139,9 +141,11 @@ class ModelBuild:
         timing_cache: Path | None,
         tell: Callable[[Phase], None],
         cancel: threading.Event | None,
+        compare: Callable[[Graph], str | None] | None = None,
     ) -> None:
         self._recipe, self._place, self._store = recipe, place, store
         self._timing_cache, self._tell_phase, self._cancel = timing_cache, tell, cancel
+        self._compare_model = compare
         self._notes: list[str] = []
 
     def run(self, *, force: bool, explicit_batches: bool) -> EngineReport:
@@ -153,7 +157,10 @@ class ModelBuild:
                 error, and not built for batches of 1 instead.
         """
         self._tell("reading the model")
-        prepared = prepare_graph(self._recipe, self._place.api, explicit_batches=explicit_batches)
+        prepared = prepare_graph(
+            self._recipe, self._place.api, explicit_batches=explicit_batches,
+            compare=self._compare_model,
+        )  # fmt: skip
         report = self._find_or_build(prepared, force=force, single=not explicit_batches)
         return replace(report, notes=(*self._notes, *report.notes))
 
@@ -338,7 +345,7 @@ class ModelBuild:
         recipe = self._recipe
         return Manifest(
             key=key,
-            plan_sha256=file_sha256(plan),
+            plan_sha256=file_digests(plan).sha256,
             plan_bytes=result.plan_bytes,
             built=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
             build_seconds=round(result.seconds, 1),

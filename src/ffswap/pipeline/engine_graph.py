@@ -7,7 +7,7 @@ import json
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,10 +20,9 @@ from ..engines import OrtCpuSession
 from ..engines.gate import Arrays, Runner
 from ..engines.key import DRAWN
 from ..engines.recipe import ModelRecipe
-from ..engines.store import file_sha256
 from ..engines.trt_api import TrtApi
 from ..errors import EngineError, ModelError
-from ..files import check_input
+from ..files import check_input, file_digests
 from ..models import embedded_bytes, get
 from ..models.batch import drawn_feeds, free_batch, prove_rows
 from ..models.cleaning import clean
@@ -73,7 +72,13 @@ class Prepared:
         return replace(self, graph=graph, batches=(1,), notes=(*self.notes, note))
 
 
-def prepare_graph(recipe: ModelRecipe, api: TrtApi, *, explicit_batches: bool) -> Prepared:
+def prepare_graph(
+    recipe: ModelRecipe,
+    api: TrtApi,
+    *,
+    explicit_batches: bool,
+    compare: Callable[[Graph], str | None] | None = None,
+) -> Prepared:
     """Read a model and make its batch symbolic where the net allows it.
 
     Args:
@@ -81,6 +86,7 @@ def prepare_graph(recipe: ModelRecipe, api: TrtApi, *, explicit_batches: bool) -
         api: that will read the graph.
         explicit_batches: the user named the batch sizes: a net that cannot have them is an error,
             and not built for batches of 1 instead.
+        compare: looks at the graph as it was read; may refuse it, or give a note.
 
     Raises:
         InputMissingError: there is no such file.
@@ -91,6 +97,8 @@ def prepare_graph(recipe: ModelRecipe, api: TrtApi, *, explicit_batches: bool) -
         graph = parse_onnx(embedded_bytes(get(recipe.name)), recipe.name)
     else:
         graph = load_onnx(recipe.file)
+    note = None if compare is None else compare(graph)
+    notes = () if note is None else (note,)
     graph = set_shapes(clean(graph), recipe.shapes, unbatched=recipe.unbatched)
     _check_operators(graph)
     check_dimensions(graph, unbatched=recipe.unbatched)
@@ -99,8 +107,8 @@ def prepare_graph(recipe: ModelRecipe, api: TrtApi, *, explicit_batches: bool) -
         graph = pad_by_convolution(graph)
     _check_names(recipe, graph)
     if recipe.batches == (1,):  # also of nets that mix their rows
-        return Prepared(graph=_one_row(graph), original=graph, batches=(1,))
-    prepared = Prepared(graph=graph, original=graph, batches=recipe.batches)
+        return Prepared(graph=_one_row(graph), original=graph, batches=(1,), notes=notes)
+    prepared = Prepared(graph=graph, original=graph, batches=recipe.batches, notes=notes)
     try:
         return replace(prepared, graph=free_batch(graph, unbatched=recipe.unbatched))
     except ModelError as error:
@@ -242,7 +250,7 @@ def samples_digest(recipe: ModelRecipe) -> str:
     """What decides the samples, and so which nodes stay in FP32."""
     if recipe.samples is not None:
         path = check_input(recipe.samples, _SAMPLES, ModelError)
-        return f"given:{file_sha256(path)[:16]}"
+        return f"given:{file_digests(path).sha256[:16]}"
     text = json.dumps(sorted(recipe.ranges.items()))
     return f"{DRAWN}:{_SEED}:{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 

@@ -9,10 +9,13 @@ from pathlib import Path
 from ..engines.recipe import ModelRecipe, Recipe
 from ..errors import ModelError, OptionError
 from ..models import Catalog, ImageInput, ModelSpec
+from ..models.interface import check_interface
+from ..models.onnx_files import Graph
 from ..models.store import ModelStore
+from .remedies import lacking, refused
 from .swappers import usable_file
 
-__all__ = ["described", "select_models"]
+__all__ = ["compare", "described", "select_models"]
 
 _ONNX = ".onnx"
 # An embedding of 512 values and norm 1 seldom has one beyond three times its mean square root.
@@ -76,12 +79,42 @@ def _found(
         )
     path = usable_file(spec, store)
     if path is None and not spec.embedded:
+        error = lacking(spec, store)
         raise ModelError(
-            f"the model {one.name!r} does not come with ffswap and is not installed",
-            hint=f"ffswap models pull {one.name}, or give its file in place of its name: "
-            f"PATH/{spec.file}",
+            error.message,
+            hint=f"{error.hint}; or give its file in place of its name: PATH/{spec.file}",
         )
     return described(replace(one, file=path), catalog)
+
+
+def compare(
+    graph: Graph, recipe: ModelRecipe, catalog: Catalog, store: ModelStore | None
+) -> str | None:
+    """Compare a net that bears the name of a model of the catalogue with its entry.
+
+    Args:
+        graph: as it was read.
+        recipe: of the model.
+        catalog: the known models.
+        store: the user's model files, or None.
+
+    Returns:
+        What the user should know: in which input or output a file that was given differs. The net
+        is then built all the same, under the name that it was given.
+
+    Raises:
+        ModelError: it is the installed one, and differs.
+    """
+    spec = catalog.models.get(recipe.name)
+    if spec is None or recipe.file is None:
+        return None
+    try:
+        check_interface(graph, spec, among=catalog.models.values(), file=recipe.file)
+    except ModelError as error:
+        if store is None or recipe.file != store.place(spec):
+            return f"the file {error.message}; the engine is named so all the same"
+        raise refused(error, spec, store) from error
+    return None
 
 
 def described(one: ModelRecipe, catalog: Catalog) -> ModelRecipe:

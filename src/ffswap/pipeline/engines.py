@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from ..models import load_catalog
 from ..models.store import ModelStore
 from ..options import BuildOptions
 from .engine_build import EngineReport, ModelBuild, Phase, Place
-from .engine_models import select_models
+from .engine_models import compare, select_models
 
 __all__ = ["BuildReport", "EngineProgress", "build_engines", "recipes_folder"]
 
@@ -116,24 +117,19 @@ def build_engines(
         CancelledError: `cancel` was set; what was finished before stays.
     """
     started = time.monotonic()
-    if options.targets and timing_cache is not None:
-        raise OptionError(
-            f"--timing-cache {timing_cache} and --for {','.join(options.targets)} exclude each "
-            "other: nothing is measured for a GPU that is not here",
-            hint="leave out one of them",
-        )
-    chosen = select_models(
-        models, load_recipe(recipe or recipes_folder() / "default.toml"), load_catalog(catalog),
-        None if models_folder is None else ModelStore(models_folder),
-    )  # fmt: skip
-    chosen = [_with_options(one, options) for one in chosen]
+    _refuse_timing(options, timing_cache)
+    known = load_catalog(catalog)
+    shelf = None if models_folder is None else ModelStore(models_folder)
+    wanted = load_recipe(recipe or recipes_folder() / "default.toml")
+    chosen = [_with_options(one, options) for one in select_models(models, wanted, known, shelf)]
     store = EngineStore(folder)
     store.check_writable()
     reports = []
     with _open_place(options) as place:
         for index, one in enumerate(chosen):
             tell = _teller(progress, one.name, index, len(chosen))
-            build = ModelBuild(one, place, store, timing_cache, tell, cancel)
+            check = partial(compare, recipe=one, catalog=known, store=shelf)
+            build = ModelBuild(one, place, store, timing_cache, tell, cancel, check)
             reports.append(
                 build.run(force=options.force, explicit_batches=options.batches is not None)
             )
@@ -144,6 +140,15 @@ def build_engines(
             folder=str(folder),
             engines=tuple(reports),
             seconds=time.monotonic() - started,
+        )
+
+
+def _refuse_timing(options: BuildOptions, timing_cache: Path | None) -> None:
+    if options.targets and timing_cache is not None:
+        raise OptionError(
+            f"--timing-cache {timing_cache} and --for {','.join(options.targets)} exclude each "
+            "other: nothing is measured for a GPU that is not here",
+            hint="leave out one of them",
         )
 
 

@@ -21,11 +21,13 @@ from ..stages.net_detect import NetDetector
 from ..stages.track import FaceTracker, MeshNet
 from .nets import Nets
 
-__all__ = ["FaceFinder", "open_finder"]
+__all__ = ["FaceFinder", "open_finder", "points_guesser"]
 
 EMBEDDED_DETECTOR = "face_detection_full_range"
 EMBEDDED_LANDMARKER = "face_landmark"
 _NO_LANDMARKER = "none"
+POINTS_GUESSER = "landmarker_fallback"
+"""Among the models of a report: what guesses the points of faces in which the landmarker is not sure."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,11 +105,11 @@ def open_finder(nets: Nets, options: SwapOptions) -> FaceFinder:
             points = PointsTo68(session, found, nets.catalog.template(found.template or ""))
         else:
             landmarker = Landmarker(session, found)
-            points = _guesser(nets, names)
+            points = points_guesser(nets, names)
     if mesh is None and spec.family == "blazeface":
         raise OptionError(
             f"the detector {spec.name} does not find the corners of the mouth, which everything but "
-            f"the face mesh needs; landmarker is {models.landmarker!r}",
+            f"the face mesh needs; --landmarker is {models.landmarker!r}",
             hint="choose another --detector (`ffswap models list --kind detector`), or leave "
             "--landmarker out",
         )
@@ -117,11 +119,11 @@ def open_finder(nets: Nets, options: SwapOptions) -> FaceFinder:
     )  # fmt: skip
 
 
-def _guesser(nets: Nets, names: dict[str, str]) -> PointsTo68 | None:
+def points_guesser(nets: Nets, names: dict[str, str]) -> PointsTo68 | None:
     """68 points of five, for faces in which the landmarker is not sure; if it is installed."""
     for spec in nets.installed("landmarker"):
         if spec.family == "fan_points":
             net = nets.find(spec.name, "landmarker")
-            names["landmarker of unsure faces"] = spec.name
+            names[POINTS_GUESSER] = spec.name
             return PointsTo68(nets.open(net), spec, nets.catalog.template(spec.template or ""))
     return None

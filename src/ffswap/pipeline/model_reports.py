@@ -118,16 +118,18 @@ class Verified:
         model: its name.
         path: its file; None: it comes with ffswap.
         problem: why it cannot be used, or None.
+        hint: what to do about it, or None.
     """
 
     model: str
     path: Path | None
     problem: str | None
+    hint: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain types only, ready for JSON."""
         path = None if self.path is None else str(self.path)
-        return {"name": self.model, "path": path, "problem": self.problem}
+        return {"name": self.model, "path": path, "problem": self.problem, "hint": self.hint}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,12 +10,14 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from ..errors import DownloadError, InternalError, OptionError
+from ..errors import DownloadError, FfswapError, InternalError, OptionError
 from ..models import ModelSpec, embedded_bytes
 from ..models.download import Limits
+from ..models.logins import without_login
 from ..models.pull import addresses, is_address, is_one_file, pull
 from ..models.store import ModelStore
 from .model_reports import ModelProgress, ModelReport, PullReport, Removed, Verified, licence_line
+from .remedies import is_lost, remedy
 
 __all__ = [
     "add_model",
@@ -37,6 +39,10 @@ def _get(specs: Specs, name: str) -> ModelSpec:
             f"no model is called {name!r}; known: {known}", hint="`ffswap models list` shows them"
         )
     return specs[name]
+
+
+def _store(folder: Path, specs: Specs) -> ModelStore:
+    return ModelStore(folder, among=specs.values())
 
 
 def _report(store: ModelStore, spec: ModelSpec, *, fetched: bool = False) -> ModelReport:
@@ -62,7 +68,7 @@ def list_models(specs: Specs, folder: Path, *, kind: str | None = None) -> tuple
     kinds = sorted({one.kind for one in specs.values()})
     if kind is not None and kind not in kinds:
         raise OptionError(f"no model is of the kind {kind!r}; there are: {', '.join(kinds)}")
-    store = ModelStore(folder)
+    store = _store(folder, specs)
     chosen = [one for one in specs.values() if kind in (None, one.kind)]
     return tuple(
         _report(store, one) for one in sorted(chosen, key=lambda one: (one.kind, one.name))
@@ -75,7 +81,7 @@ def model_report(name: str, specs: Specs, folder: Path) -> ModelReport:
     Raises:
         OptionError: there is none of that name.
     """
-    return _report(ModelStore(folder), _get(specs, name))
+    return _report(_store(folder, specs), _get(specs, name))
 
 
 def to_pull(names: Sequence[str], specs: Specs, folder: Path) -> tuple[ModelReport, ...]:
@@ -101,7 +107,7 @@ def to_pull(names: Sequence[str], specs: Specs, folder: Path) -> tuple[ModelRepo
         if _get(specs, name).embedded:
             raise OptionError(f"{name} comes with ffswap; there is nothing to pull")
         add(name)
-    store = ModelStore(folder)
+    store = _store(folder, specs)
     return tuple(_report(store, one) for one in found.values())
 
 
@@ -114,7 +120,6 @@ def pull_models(
     source: str | None = None,
     offline: bool = False,
     limits: Limits | None = None,
-    repeat: Sequence[str] = (),
     progress: Callable[[ModelProgress], None] | None = None,
     cancel: threading.Event | None = None,
 ) -> PullReport:
@@ -128,7 +133,6 @@ def pull_models(
         source: a folder, file or address to take them from; None: the catalogue's addresses.
         offline: nothing is fetched over a network.
         limits: how long to wait for servers, and how often to try.
-        repeat: options that commands in messages need, too.
         progress: is called from this thread.
         cancel: ends it when it is set; what was fetched stays.
 
@@ -142,23 +146,40 @@ def pull_models(
         CancelledError: `cancel` was set.
     """
     begun = time.monotonic()
+    if source is not None and not source.strip():
+        raise OptionError(
+            "--from is empty; allowed: a folder, a file or an address, or leave it out"
+        )
     wanted = to_pull(names, specs, folder)
     missing = [one.spec for one in wanted if one.status != "installed"]
     sources = _sources(missing, names, source)
-    again = [*repeat] if source is None else ["--from", source, *repeat]
-    store = ModelStore(folder)
+    again = [] if source is None else ["--from", without_login(source)]
+    store = _store(folder, specs)
     if offline:
-        _require_local(missing, sources, repeat)
+        _require_local(missing, sources)
     _require_consent(store, wanted, ["pull", *names, *again], accept_licence=accept_licence)
-    reports = []
+    reports: list[ModelReport] = []
     for index, one in enumerate(wanted):
         tell = _teller(progress, one.spec.name, index, len(wanted))
-        pulled = pull(
-            store, one.spec, sources.get(one.spec.name, ()), limits=limits, cancel=cancel,
-            progress=partial(tell, "fetching"), waiting=partial(tell, "waiting", 0, None),
-        )  # fmt: skip
+        try:
+            pulled = pull(
+                store, one.spec, sources.get(one.spec.name, ()), limits=limits, cancel=cancel,
+                progress=partial(tell, "fetching"), waiting=partial(tell, "waiting", 0, None),
+            )  # fmt: skip
+        except FfswapError as error:
+            error.message += _tale([done.spec for done in reports], one.spec)
+            raise
         reports.append(_report(store, one.spec, fetched=pulled.fetched))
     return PullReport(folder=str(folder), models=tuple(reports), seconds=time.monotonic() - begun)
+
+
+def _tale(done: Sequence[ModelSpec], failed: ModelSpec) -> str:
+    """What a pull that came to an end here has reached, as the end of a sentence."""
+    if not done:
+        return ""
+    waiting = [one.name for one in done if failed.name in one.needs]
+    needs = f"; {' and '.join(waiting)} cannot be used without {failed.name}" if waiting else ""
+    return f"; installed are: {', '.join(one.name for one in done)}{needs}"
 
 
 def _sources(
@@ -174,7 +195,7 @@ def _sources(
         return {one.name: (source,) for one in missing}
     if len(set(names)) > 1:
         raise OptionError(
-            f"--from {source} is one file; {len(set(names))} models were named: {', '.join(names)}",
+            f"--from {without_login(source)} is one file; {len(set(names))} models were named: {', '.join(names)}",
             hint="name one model, or a folder that holds the files of all",
         )
     return {one.name: (source,) if one.name == names[0] else one.urls for one in missing}
@@ -199,9 +220,7 @@ def _require_consent(
         store.accept(spec)
 
 
-def _require_local(
-    missing: Sequence[ModelSpec], sources: Mapping[str, Sequence[str]], repeat: Sequence[str]
-) -> None:
+def _require_local(missing: Sequence[ModelSpec], sources: Mapping[str, Sequence[str]]) -> None:
     """Refuse, all at once, what would have to be fetched."""
     remote = [
         one
@@ -212,9 +231,11 @@ def _require_local(
         return
     told, commands = [], []
     for one in remote:
-        where = ", ".join(sources[one.name] if sources[one.name] != one.urls else addresses(one))
+        where = ", ".join(map(without_login, sources[one.name]))
+        if sources[one.name] == one.urls:
+            where = ", ".join(addresses(one))
         told.append(f"{one.file} of {one.name} (from {where or 'no known address'})")
-        commands.append(shlex.join(["ffswap", "models", "add", one.name, one.file, *repeat]))
+        commands.append(shlex.join(["ffswap", "models", "add", one.name, one.file]))
     raise DownloadError(
         f"offline, so nothing is fetched; missing: {'; '.join(told)}",
         hint=f"bring the files here by other means, then: `{' && '.join(commands)}`",
@@ -246,7 +267,6 @@ def add_model(
     folder: Path,
     *,
     accept_licence: bool = False,
-    repeat: Sequence[str] = (),
     cancel: threading.Event | None = None,
 ) -> ModelReport:
     """Put a file that the user has into the store.
@@ -257,7 +277,6 @@ def add_model(
         specs: the catalogue, by name.
         folder: the store; it is made if it is missing.
         accept_licence: the user accepts the licence.
-        repeat: options that commands in messages need, too.
         cancel: ends it when it is set; nothing has changed then.
 
     Raises:
@@ -271,8 +290,8 @@ def add_model(
     spec = _get(specs, name)
     if spec.embedded:
         raise OptionError(f"{name} comes with ffswap; no file can take its place")
-    store = ModelStore(folder)
-    command = ["add", name, str(file), *repeat]
+    store = _store(folder, specs)
+    command = ["add", name, str(file)]
     _require_consent(store, [_report(store, spec)], command, accept_licence=accept_licence)
     store.add(spec, file, cancel=cancel)
     return _report(store, spec)
@@ -282,30 +301,40 @@ def verify_models(names: Sequence[str], specs: Specs, folder: Path) -> tuple[Ver
     """Read the files of models and compare their sha256.
 
     Args:
-        names: of the models; none: all that are there.
+        names: of the models; none: all that are there, or were and are gone.
         specs: the catalogue, by name.
         folder: the store.
 
     Raises:
         OptionError: an unknown name.
     """
-    store = ModelStore(folder)
+    store = _store(folder, specs)
     chosen = [_get(specs, name) for name in dict.fromkeys(names)]
     if not names:
         chosen = [specs[name] for name in sorted(specs)]
-        chosen = [one for one in chosen if store.status(one).status != "missing"]
+        states = [store.status(one) for one in chosen]
+        chosen = [
+            one
+            for one, state in zip(chosen, states, strict=True)
+            if state.status != "missing" or is_lost(state)
+        ]
     return tuple(_verify(store, one) for one in chosen)
 
 
 def _verify(store: ModelStore, spec: ModelSpec) -> Verified:
-    if not spec.embedded:
-        return Verified(model=spec.name, path=store.place(spec), problem=store.verify(spec))
-    problem = None
+    problem = _embedded_problem(spec) if spec.embedded else store.verify(spec)
+    return Verified(
+        model=spec.name, path=None if spec.embedded else store.place(spec), problem=problem,
+        hint=None if problem is None else remedy(spec, store.status(spec), store),
+    )  # fmt: skip
+
+
+def _embedded_problem(spec: ModelSpec) -> str | None:
     try:
         embedded_bytes(spec)
     except InternalError as error:
-        problem = f"{error.message}; {error.hint}"
-    return Verified(model=spec.name, path=None, problem=problem)
+        return error.message
+    return None
 
 
 def remove_models(names: Sequence[str], specs: Specs, folder: Path) -> tuple[Removed, ...]:
@@ -317,16 +346,14 @@ def remove_models(names: Sequence[str], specs: Specs, folder: Path) -> tuple[Rem
         folder: the store.
 
     Raises:
-        OptionError: an unknown name, or a model that is not there or comes with ffswap; those named
-            before it are gone.
+        OptionError: an unknown name, or a model that is not there or comes with ffswap; then nothing
+            is removed.
         OutputWriteError: the folder may not be written to, or somebody uses the file (Windows).
     """
-    store = ModelStore(folder)
-    removed = []
-    for spec in [_get(specs, name) for name in dict.fromkeys(names)]:
-        freed = store.remove(spec)
-        if freed is None:
+    store = _store(folder, specs)
+    chosen = [_get(specs, name) for name in dict.fromkeys(names)]
+    for spec in chosen:
+        if not store.holds(spec):
             there = ", ".join(store.pins) or "none"
             raise OptionError(f"{spec.name} is not in {folder}; there are: {there}")
-        removed.append(Removed(model=spec.name, size_bytes=freed))
-    return tuple(removed)
+    return tuple(Removed(model=one.name, size_bytes=store.remove(one) or 0) for one in chosen)

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..carriers import F32
 from ..engines import OrtCpuSession, Session
 from ..errors import ModelError, OptionError
 from ..models import Catalog, ModelSpec, embedded_bytes
-from ..models.interface import check_interface, find_matrix, fitting
+from ..models.interface import PortNames, check_interface, find_matrix, fitting
 from ..models.onnx_files import Graph, load_onnx
 from ..models.spec import Kind
 from ..models.store import ModelStore
 from ..stages.feed import SharedNet
 from .preferences import EMBEDDED_SWAPPER
-from .swappers import best_swapper, usable_file
+from .remedies import lacking, refused
+from .renamed import RenamedSession
+from .swappers import TAKE_EMBEDDED, best_swapper, usable_file
 
 __all__ = ["Net", "Nets"]
 
@@ -30,10 +32,19 @@ class Net:
     Attributes:
         spec: of the catalogue.
         file: None: it comes with ffswap.
+        names: what the file calls its inputs and outputs; None: it was not compared with the catalogue.
+        matrix: for the source, if it has one and was compared; see `models.interface.find_matrix`.
     """
 
     spec: ModelSpec
     file: Path | None
+    names: PortNames | None = None
+    matrix: F32 | None = None
+
+
+def _matrix(graph: Graph, spec: ModelSpec) -> F32 | None:
+    projected = spec.source is not None and spec.source.projected
+    return find_matrix(graph, spec) if projected else None
 
 
 class Nets:
@@ -65,26 +76,6 @@ class Nets:
     def _path(self, spec: ModelSpec) -> Path | None:
         return usable_file(spec, self._store)
 
-    def _lacking(self, spec: ModelSpec) -> ModelError:
-        """The error for a model that is known and cannot be used."""
-        state = None if self._store is None else self._store.status(spec)
-        if state is not None and state.reason is not None:
-            first = "" if state.status == "unpinned" else f"ffswap models remove {spec.name}, then "
-            return ModelError(
-                f"the file of {spec.name} cannot be used: {state.reason}",
-                hint=f"{first}ffswap models add {spec.name} FILE, or pull it again",
-            )
-        if state is not None and state.status == "installed":
-            return ModelError(
-                f"the licence of {spec.name} ({spec.licence}, {spec.terms}) was not accepted",
-                hint=f"ffswap models pull {spec.name} --accept-licence",
-            )
-        return ModelError(
-            f"the {spec.kind} {spec.name} is not installed",
-            hint=f"ffswap models pull {spec.name} (licence: {spec.licence}), or "
-            f"ffswap models add {spec.name} FILE",
-        )
-
     def find(self, asked: str, kind: Kind) -> Net:
         """The model that was asked for by name, or by the path of its file.
 
@@ -101,13 +92,13 @@ class Nets:
             what = "no model is" if spec is None else f"it is a {spec.kind}; no {kind} is"
             raise OptionError(
                 f"{what} called {asked!r}; allowed: {', '.join(sorted(known))}, or an ONNX file",
-                hint="ffswap models list shows what there is and what is installed",
+                hint="`ffswap models list` shows what there is and what is installed",
             )
         if spec.embedded:
             return Net(spec=spec, file=None)
         path = self._path(spec)
         if path is None:
-            raise self._lacking(spec)
+            raise lacking(spec, self._store)
         return Net(spec=spec, file=path)
 
     def choose(self, asked: str, kind: Kind, purpose: str) -> Net:
@@ -140,7 +131,7 @@ class Nets:
             known = self.catalog.names(kind)
             raise ModelError(
                 f"{purpose} needs a model of the kind {kind}, and none is installed",
-                hint=f"ffswap models pull {known[0]}" if known else None,
+                hint=f"`ffswap models pull {known[0]}`" if known else None,
             )
         return Net(spec=found[0], file=self._path(found[0]))
 
@@ -149,8 +140,13 @@ class Nets:
         specs = [spec for spec in self.catalog.models.values() if spec.kind == kind]
         fits = fitting(graph, specs)
         if path.stem in fits:
-            return Net(spec=self.catalog.models[path.stem], file=path)
-        if len(fits) != 1:
+            return self._net_of(graph, self.catalog.models[path.stem], path)
+        if not fits and any(path.stem == spec.name for spec in specs):
+            check_interface(
+                graph, self.catalog.models[path.stem], among=self.catalog.models.values(), file=path
+            )  # says in what it differs
+        alike = [self.catalog.models[name] for name in fits]
+        if len({_used(spec) for spec in alike}) != 1:
             known = ", ".join(sorted(spec.name for spec in specs))
             found = (
                 f"it could be {', '.join(fits)}" if fits else "none has these inputs and outputs"
@@ -161,7 +157,14 @@ class Nets:
                 hint="give the file the name of its model, such as inswapper_128.onnx, or describe "
                 "it in a catalogue of your own",
             )
-        return Net(spec=self.catalog.models[fits[0]], file=path)
+        # Of several that are used alike it may be any: it goes by the name of its file.
+        name = fits[0] if len(fits) == 1 else path.stem
+        return self._net_of(graph, replace(alike[0], name=name), path)
+
+    def _net_of(self, graph: Graph, spec: ModelSpec, path: Path) -> Net:
+        """A file that was found to fit: it need not be read again."""
+        names = check_interface(graph, spec, file=path)
+        return Net(spec=spec, file=path, names=names, matrix=_matrix(graph, spec))
 
     def open(self, net: Net) -> Session:
         """A session of the net on the CPU.
@@ -176,24 +179,28 @@ class Nets:
         return self._open(net)
 
     def _open(self, net: Net) -> tuple[Session, F32 | None]:
-        spec, matrix = net.spec, None
+        spec, matrix = net.spec, net.matrix
         if net.file is None:
             return self._enter(OrtCpuSession(embedded_bytes(spec), name=spec.name)), None
-        graph = self._checked(net.file, spec)
-        if spec.source is not None and spec.source.projected:
-            matrix = find_matrix(graph, spec)
-        del graph  # before the session is made: both hold all weights
-        session = OrtCpuSession(net.file, threads=self._threads, name=spec.name)
-        return self._enter(session), matrix
+        names = net.names
+        if names is None:
+            # The graph is gone before the session is made: both hold all weights.
+            names, matrix = self._checked(net.file, spec)
+        session: Session = OrtCpuSession(net.file, threads=self._threads, name=spec.name)
+        return self._enter(session if names.own else RenamedSession(session, names)), matrix
 
-    def _checked(self, file: Path, spec: ModelSpec) -> Graph:
-        """A file's graph, which is that of the entry in the catalogue."""
-        graph = load_onnx(file)
+    def _checked(self, file: Path, spec: ModelSpec) -> tuple[PortNames, F32 | None]:
+        """What a file calls its ports, and its matrix; its graph is that of the entry."""
+        store = self._store
         try:
-            check_interface(graph, spec, among=list(self.catalog.models.values()))
+            graph = load_onnx(file)
+            names = check_interface(graph, spec, among=self.catalog.models.values(), file=file)
         except ModelError as error:
-            raise ModelError(error.message, file=file, hint=error.hint) from error
-        return graph
+            if store is None or file != store.place(spec):
+                raise
+            others = [f"or {TAKE_EMBEDDED}"] * (spec.kind == "swapper")
+            raise refused(error, spec, store, *others) from error
+        return names, _matrix(graph, spec)
 
     def open_shared(self, net: Net) -> SharedNet:
         """A net that several users take turns at; it is loaded once."""
@@ -201,5 +208,13 @@ class Nets:
             self._shared[net.spec.name] = SharedNet(self.open(net), net.spec)
         return self._shared[net.spec.name]
 
-    def _enter(self, session: OrtCpuSession) -> Session:
+    def _enter(self, session: Session) -> Session:
         return self._stack.enter_context(session)
+
+
+def _used(spec: ModelSpec) -> str:
+    """Everything in which the use of two models of one interface may differ."""
+    return repr(
+        (spec.family, spec.outputs, spec.image, spec.result, spec.template, spec.source,
+         sorted(spec.constants.items()), sorted(spec.classes.items()), spec.score)
+    )  # fmt: skip

@@ -247,7 +247,7 @@ def _boost(spec: ModelSpec, side: int | None) -> int:
     if side % spec.size:
         allowed = ", ".join(str(n * spec.size) for n in range(1, 2 + MOST_BOOST_PX // spec.size))
         raise OptionError(
-            f"pixel-boost is {side}; allowed for {spec.name}: multiples of {spec.size}, such as "
+            f"--pixel-boost is {side}; allowed for {spec.name}: multiples of {spec.size}, such as "
             f"{allowed}"
         )
     return side // spec.size

@@ -14,10 +14,27 @@ from . import machine
 from .machine import CpuSurvey, EncoderSurvey, EngineSurvey, GpuSurvey, MemorySurvey, ModelSurvey
 from .preferences import EMBEDDED_SWAPPER
 
-__all__ = ["MachineSurvey", "WouldUse", "choose", "survey"]
+__all__ = ["MachineSurvey", "SwapperChoice", "WouldUse", "choose", "survey"]
 
 # Kinds of model without which it finds no face, or paints over hands.
 _NEEDED_KINDS = ("detector", "landmarker", "hand_detector", "hand_landmarker")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SwapperChoice:
+    """The swapper that is used without an option.
+
+    Attributes:
+        name: of it, or ``none``.
+        reason: why this one, or why none.
+        problem: why no swap without an option can run, or None.
+        hint: what to do about it, or None.
+    """
+
+    name: str = EMBEDDED_SWAPPER
+    reason: str = "no other is installed"
+    problem: str | None = None
+    hint: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +48,7 @@ class WouldUse:
         model_reason: why this one.
         encoder: FFmpeg's name, or None if none works.
         problems: sentences; a swap can run when there are none.
+        hints: what to do about them, as far as that is known.
     """
 
     device: str
@@ -39,6 +57,7 @@ class WouldUse:
     encoder: str | None
     model_reason: str = ""
     problems: tuple[str, ...] = ()
+    hints: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -80,7 +99,8 @@ class MachineSurvey:
 def survey(models: Path | None = None, catalog: Path | None = None) -> MachineSurvey:
     """Ask this machine.
 
-    Takes a few seconds, because encoders and libraries are tried and not just looked up.
+    Takes a few seconds, because encoders and libraries are tried and not just looked up, and the
+    files of the best swapper are read.
 
     Args:
         models: folder of the user's model files, or None.
@@ -115,15 +135,24 @@ def survey(models: Path | None = None, catalog: Path | None = None) -> MachineSu
     )
 
 
-def _swapper(models: Path | None, catalog: Path | None) -> tuple[str, str]:
+def _swapper(models: Path | None, catalog: Path | None) -> SwapperChoice:
+    """The swapper, all of whose files were read."""
     try:
         from ..models import load_catalog
         from ..models.store import ModelStore
-        from .swappers import best_swapper
+        from .swappers import best_swapper, verify_swapper
 
-        return best_swapper(load_catalog(catalog), None if models is None else ModelStore(models))
+        known = load_catalog(catalog)
+        store = None
+        if models is not None:
+            store = ModelStore(models, among=known.models.values())
+        name, reason = best_swapper(known, store)
+        verify_swapper(name, known, store)
     except (ImportError, FfswapError) as error:
-        return EMBEDDED_SWAPPER, f"models cannot be looked up: {error}"
+        problem = f"no swapper can be chosen: {error}"
+        hint = getattr(error, "hint", None)
+        return SwapperChoice(name="none", reason=str(error), problem=problem, hint=hint)
+    return SwapperChoice(name=name, reason=reason)
 
 
 def choose(
@@ -133,7 +162,7 @@ def choose(
     gpus: Sequence[GpuSurvey],
     *,
     reasons: tuple[str | None, str | None, str | None] = (None, None, None),
-    swapper: tuple[str, str] = (EMBEDDED_SWAPPER, "no other is installed"),
+    swapper: SwapperChoice | None = None,
 ) -> WouldUse:
     """Say what a swap would use of all this.
 
@@ -143,8 +172,9 @@ def choose(
         models: as found.
         gpus: as found.
         reasons: why encoders, models and GPUs are empty.
-        swapper: that is used without an option, and why.
+        swapper: that is used without an option; None: the embedded one.
     """
+    swapper = swapper or SwapperChoice()
     problems: list[str] = []
     runtime = next((one for one in engines if one.name == "onnxruntime"), None)
     if runtime is None or not runtime.ok:
@@ -160,12 +190,15 @@ def choose(
     if missing:
         why = f": {reasons[1]}" if reasons[1] else ""
         problems.append(f"no model of the kind {' and '.join(missing)}{why}")
+    if swapper.problem is not None:
+        problems.append(swapper.problem)
     why_cpu = "this version computes on the CPU" if gpus else reasons[2] or "no NVIDIA GPU"
     return WouldUse(
         device="cpu",
         device_reason=why_cpu,
-        model=swapper[0],
-        model_reason=swapper[1],
+        model=swapper.name,
+        model_reason=swapper.reason,
         encoder=encoder,
         problems=tuple(problems),
+        hints=() if swapper.hint is None else (swapper.hint,),
     )

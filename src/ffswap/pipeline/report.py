@@ -42,6 +42,9 @@ class SwapReport:
         frames: frames written.
         frames_without_face: of these, frames in which no face was found; they are unchanged.
         faces: faces swapped (a face in ten frames counts ten times).
+        faces_skipped: faces that were to be swapped and stayed as they are, by the reason:
+            ``points``: they cannot be aligned; ``size``: too small or too large; ``values``: a net gave
+            values that are not numbers.
         tracks: different faces followed through the clip.
         missing_frames: frames that the container promises and the file does not hold.
         corrupt_frames: frames that the decoder called damaged; they are processed all the same.
@@ -50,7 +53,8 @@ class SwapReport:
         stage_fps: for each stage, the rate that it would reach alone (frames by its busy time).
         model: name of the swap model.
         model_reason: why this one.
-        models: name of every model by its kind.
+        models: name of every model by its kind; ``landmarker_fallback`` is the landmarker that guesses
+            points where the other is not sure.
         device: what computed, such as ``cpu``.
         encoder: FFmpeg's name of the encoder, or the picture format.
         pixel_format: of the output.
@@ -72,6 +76,7 @@ class SwapReport:
     pixel_format: str
     model_reason: str = ""
     models: Mapping[str, str] = field(default_factory=dict)
+    faces_skipped: Mapping[str, int] = field(default_factory=dict)
     stage_fps: Mapping[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 

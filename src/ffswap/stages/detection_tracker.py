@@ -128,7 +128,7 @@ class DetectionTracker:
         self, frames: Frames, frame: I64, box: F32, points: F32
     ) -> tuple[F32, F32 | None]:
         """The five points and the 68 of all faces of a batch."""
-        guessed = None if self._guess is None else self._guess(points)
+        guessed = None if self._guess is None else self._guess(points, frames.pixel_aspect)
         if self._landmarker is None:
             return points, guessed
         angle = eye_angle(points) if guessed is None else face_angle(guessed)
@@ -143,29 +143,32 @@ class DetectionTracker:
         return chosen, np.where(sure[:, None, None], seen, guessed)
 
     def _step(self, now: float, cut: bool, box: F32) -> tuple[I64, NDArray[np.bool_]]:
-        """The numbers of the faces of the next frame, (n,), and which of them have no past."""
+        """The numbers of the faces of the next frame, (n,), and which of them are in doubt.
+
+        In doubt is who has no past, and who was taken for a track by nearness alone: where faces
+        cross it may be that of a neighbour.
+        """
         if cut:
             self._tracks, self._lost = [], []
         self._lost = [track for track in self._lost if now - track.seen_s < REMEMBER_S]
         owner: dict[int, _Track] = {}
         overlap = [box_iou(track.expected(now), box) for track in self._tracks]
         _pair(owner, self._tracks, overlap, FOLLOW_IOU)
+        sure = set(owner)
         # Whom no overlap tells: who just appeared and moves fast, who stopped, who was away.
         followed = {id(track) for track in owner.values()}
         others = [t for t in (*self._tracks, *reversed(self._lost)) if id(t) not in followed]
         _pair(owner, others, [_nearness(track.box, box) for track in others], 0.0)
         past = {id(track) for track in self._tracks}
-        fresh = np.array(
-            [k not in owner or id(owner[k]) not in past for k in range(len(box))], bool
-        )
         for k, one in enumerate(box):
             if k not in owner:
                 owner[k] = _Track(self._numbers, one, now)
                 self._numbers += 1
-            elif fresh[k]:
-                owner[k] = _Track(owner[k].number, one, now)
-            else:
+            elif id(owner[k]) in past:
                 owner[k].move(one, now)
+            else:
+                owner[k] = _Track(owner[k].number, one, now)
+        fresh = np.array([k not in sure for k in range(len(box))], bool)
         kept = {track.number for track in owner.values()}
         self._lost = [t for t in (*self._lost, *self._tracks) if t.number not in kept]
         self._tracks = [owner[k] for k in range(len(box))]

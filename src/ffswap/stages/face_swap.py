@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -30,6 +30,17 @@ class Tracker(Protocol):
 
 class FacePainter(Protocol):
     """Changes faces. `plan` is called in order, `paint` from any thread."""
+
+    @property
+    def skipped(self) -> Mapping[str, int]:
+        """Faces so far that were left as they are, by the reason: a key of `net_paint.SKIPPED`."""
+
+    def check(self) -> None:
+        """Refuse a clip in which no face could be painted, for a reason that is no face's own.
+
+        Raises:
+            EngineError: so it is.
+        """
 
     def plan(
         self, frames: Frames, faces: Faces, covers: Sequence[Sequence[F32]], who: I64
@@ -107,6 +118,25 @@ class FaceSwap:
     def tracks(self) -> int:
         """Different faces so far."""
         return self._tracker.faces_seen
+
+    @property
+    def skipped(self) -> Mapping[str, int]:
+        """Faces so far that were to be swapped and stayed as they are, by the reason."""
+        return self._painters[0].skipped
+
+    @property
+    def unrestored(self) -> int:
+        """Faces so far that a painter after the swapper left as they are, for no fault of theirs."""
+        return sum(painter.skipped.get("values", 0) for painter in self._painters[1:])
+
+    def check(self) -> None:
+        """Refuse a result of which a painter could not paint anything.
+
+        Raises:
+            EngineError: so it is.
+        """
+        for painter in self._painters:
+            painter.check()
 
     def look(self, frames: Frames) -> SwapPlan:
         """What to paint into each of the next frames."""

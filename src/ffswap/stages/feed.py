@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..carriers import F32, I64, Frames
 from ..engines import Session
-from ..errors import EngineError, InternalError
+from ..errors import InternalError
 from ..models import ImageInput, ModelSpec
 from ..ops import cpu
 
@@ -129,24 +129,20 @@ class SharedNet:
     def __call__(self, crops: F32, more: Mapping[str, F32] | None = None) -> F32:
         """The first of the net's outputs, one row per crop.
 
+        A row with a value that is not finite is NaN as a whole: no part of it can be trusted.
+
         Args:
             crops: (n, 3, size, size) float32 RGB, 0 to 1; n is 1 or more.
             more: further inputs, n rows each.
-
-        Raises:
-            EngineError: the output has values that are not numbers.
         """
         feeds = net_input(crops, self.spec) | dict(more or {})
         with self._turn:
             outputs = run_rows(self._session, feeds, self.spec.constants)
-        first = output_names(self._session, self.spec)[0]
-        out = outputs[first]
-        if not np.isfinite(out).all():
-            raise EngineError(
-                f"the output {first!r} of {self.spec.name} has values that are not numbers",
-                hint="run it in FP32, or verify its file",
-            )
-        return out
+        out = np.asarray(outputs[output_names(self._session, self.spec)[0]])
+        if np.isfinite(out).all():
+            return out
+        sound = np.isfinite(out.reshape(len(out), -1)).all(1)
+        return np.where(sound.reshape(-1, *[1] * (out.ndim - 1)), out, np.float32(np.nan))
 
 
 def run_rows(

@@ -41,13 +41,11 @@ class Recogniser:
                 `geometry.similarity.is_alignable` is true.
 
         Returns:
-            (m, d) float32; d is 512 for the nets of the catalogue.
-
-        Raises:
-            EngineError: the net's output has values that are not numbers.
+            (m, d) float32; d is 512 for the nets of the catalogue. NaN where the net's answer was
+            no number.
         """
         size = self._net.size
-        matrices = similarity(points, self._template, size)
+        matrices = similarity(points, self._template, size, frames.pixel_aspect)
         rows = [
             self._net(face_crops(frames, where[at : at + MAX_BATCH], part, size))
             for at in range(0, len(where), MAX_BATCH)
@@ -172,5 +170,5 @@ def source_picture(
     if image is None or image.size[0] != image.size[1]:
         raise InternalError(f"the source input {source.name!r} takes no square picture")
     size = image.size[0]
-    matrices = similarity(points[None], template, size)
+    matrices = similarity(points[None], template, size, frames.pixel_aspect)
     return picture_input(face_crops(frames, np.array([where], np.int64), matrices, size), image)

@@ -63,7 +63,7 @@ class CropLandmarker(ABC):
         if not len(frame):
             return np.zeros((0, 68, 2), np.float32), np.zeros(0, np.float32)
         matrices = [
-            landmarks.landmark_matrix(one, turn, self._size)
+            landmarks.landmark_matrix(one, turn, self._size, frames.pixel_aspect)
             for one, turn in zip(box, angle.tolist(), strict=True)
         ]
         points, score = self._look(frames, frame, matrices)
@@ -128,11 +128,12 @@ class PointsTo68:
         self._name = next(iter(session.inputs))
         self._output = output_names(session, spec)[0]
 
-    def __call__(self, points: F32) -> F32:
+    def __call__(self, points: F32, pixel_aspect: float = 1.0) -> F32:
         """Landmarks (n, 68, 2), in the unit of `points`.
 
         Args:
             points: (n, 5, 2) of faces that can be aligned (`geometry.similarity.is_alignable`).
+            pixel_aspect: of the frames that they are in.
 
         Raises:
             InternalError: a face cannot be aligned.
@@ -140,7 +141,7 @@ class PointsTo68:
         """
         if not len(points):
             return np.zeros((0, 68, 2), np.float32)
-        matrices = similarity(points, self._template, 1.0)
+        matrices = similarity(points, self._template, 1.0, pixel_aspect)
         unit = np.stack([affine.apply(m, p) for m, p in zip(matrices, points, strict=True)])
         parts = [
             run_rows(self._session, {self._name: unit[at : at + MAX_BATCH]})[self._output]

@@ -88,7 +88,7 @@ class FaceMasks:
             crops: (n, 3, S, S) float32 RGB, 0 to 1, before the swap.
 
         Returns:
-            (n, S, S) float32, 0 to 1.
+            (n, S, S) float32, 0 to 1; NaN where a net's answer was no number.
         """
         n, _, side, _ = crops.shape
         masks = np.ones((n, side, side), np.float32)
@@ -109,7 +109,7 @@ class FaceMasks:
             landmarks: (n, 68, 2) float32, pixels of the crops, for ``area``.
 
         Returns:
-            (n, S, S) float32, 0 to 1.
+            (n, S, S) float32, 0 to 1; NaN where a net's answer was no number.
 
         Raises:
             InternalError: an area was asked for and there are no landmarks.
@@ -128,11 +128,16 @@ class FaceMasks:
         return masks
 
     def _regions(self, crops: F32, parser: SharedNet) -> F32:
-        """(n, s, s) float32, 1 where the label is one of those asked for; s: the parser's size."""
+        """(n, s, s) float32, 1 where the label is one of those asked for; s: the parser's size.
+
+        NaN where the parser's answer was no number.
+        """
         wanted = []
         for at in range(0, len(crops), PARSER_ROWS):
-            labels = parser(_resized(crops[at : at + PARSER_ROWS], parser.size)).argmax(1)
-            wanted.append(np.isin(labels, self._labels).astype(np.float32))
+            scores = parser(_resized(crops[at : at + PARSER_ROWS], parser.size))
+            regions = np.isin(scores.argmax(1), self._labels).astype(np.float32)
+            regions[np.isnan(scores[:, 0, 0, 0])] = np.nan  # a row is NaN as a whole
+            wanted.append(regions)
         return np.concatenate(wanted)
 
 

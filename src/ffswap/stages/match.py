@@ -46,8 +46,9 @@ class PeopleMatcher:
     """Says for each face which person it is. Passive, one per clip; frames come in order.
 
     A verdict rests on what was seen of a track in the last seconds, so one bad frame does not change
-    it. A track that comes back after a loss is looked at at once; if it is clearly another person now,
-    that counts.
+    it. A track that comes back after a loss, or may be another face now, is looked at at once. If it is
+    clearly another of the persons, that counts; else its past counts no more than one look, so that
+    somebody else is told so within a second.
 
     Args:
         embed: of the recogniser.
@@ -101,6 +102,8 @@ class PeopleMatcher:
         alone = self._verdict(unit, -1)
         if faces.fresh[row] and alone >= 0:
             known.total, known.person = np.zeros_like(unit), alone
+        elif faces.fresh[row]:
+            known.total = known.total / np.float32(max(float(np.linalg.norm(known.total)), 1.0))
         known.total, known.looked_s = known.total * np.float32(MEMORY) + unit, now
         known.person = self._verdict(known.total, known.person)
 

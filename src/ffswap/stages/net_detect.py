@@ -117,7 +117,7 @@ class TurningDetector(ABC):
             ModelError: the net's tensors are not those of its family.
         """
         shots = [
-            self._shot(i, view, (frames.rotation + angle) % 360)
+            self._shot(i, view, (frames.rotation + angle) % 360, frames.pixel_aspect)
             for i, view in wanted
             for angle in self._angles
         ]
@@ -129,11 +129,12 @@ class TurningDetector(ABC):
         suppressed = partial(boxes.non_maximum_suppression, iou=self._iou)
         return [suppressed(Detections.concatenate(f)) if f else nothing for f in found]
 
-    def _shot(self, frame: int, view: View, rotation: int) -> Shot:
+    def _shot(self, frame: int, view: View, rotation: int, pixel_aspect: float) -> Shot:
         turn = affine.turn_matrix(view.x, view.y, view.width, view.height, rotation)
         across = rotation in (90, 270)
         width, height = (view.height, view.width) if across else (view.width, view.height)
-        size = _fitting(width, height, self._size)
+        shown = max(1, round(view.width * pixel_aspect))
+        size = _fitting(*((view.height, shown) if across else (shown, view.height)), self._size)
         x, y = size[0] / width, size[1] / height
         # Pictures are shrunk from edge to edge; answers are multiplied, without that half pixel.
         shrink = np.array([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2]])

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import threading
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..carriers import F32, I64, Faces, Frames
-from ..errors import InternalError
+from ..errors import EngineError, InternalError
 from ..geometry import affine
 from ..geometry.crop_masks import join_boost, split_boost
 from ..geometry.similarity import is_alignable, similarity
@@ -19,7 +22,16 @@ from ..ops.paste import paste_crop
 from .feed import MAX_BATCH, MAX_VALUES, SharedNet, face_crops
 from .masks import FaceMasks, soft_edge
 
-__all__ = ["CropPainter", "NetPaint"]
+__all__ = ["SKIPPED", "CropPainter", "NetPaint"]
+
+SKIPPED: Mapping[str, str] = MappingProxyType(
+    {
+        "points": "their points cannot be aligned",
+        "size": "they are too small or too large",
+        "values": "a net gave values that are not numbers for them",
+    }
+)
+"""Why faces are left as they are, in words."""
 
 LEAST_SIDE_PX = 8.0
 """Crops that cover less of the frame than this are left out: nothing of a face can be seen there."""
@@ -27,6 +39,10 @@ LEAST_SIDE_PX = 8.0
 LARGEST_SIDE_PX = 65536.0
 """Crops that would cover more than this come from points far outside of every frame: twice the largest
 side that FFmpeg decodes."""
+
+FRUITLESS = 64
+"""Faces that end a run if a net gives no numbers for any of them, before a single one was painted: a
+few bad frames at the start are not worth an error, and a whole clip is not worth the wait."""
 
 COVER_SIGMA = 0.012
 """Softness of the edge of what lies before a face, by the side of the crop: that of the embedded
@@ -86,8 +102,30 @@ class CropPainter:
         self._masks, self._boost, self._sources = masks, boost, dict(sources or {})
         self.size = net.size * boost
         """Side of the crop, pixels."""
-        self.skipped = 0
-        """Faces so far whose points could not be aligned to the template."""
+        self._lock = threading.Lock()
+        self._skipped: Counter[str] = Counter()
+        self._painted = 0
+
+    @property
+    def skipped(self) -> Mapping[str, int]:
+        """Faces so far that were left as they are, by the reason: a key of `SKIPPED`."""
+        with self._lock:
+            return dict(self._skipped)
+
+    def check(self) -> None:
+        """Refuse a clip in which the net's answers were no numbers for any face.
+
+        Raises:
+            EngineError: so it is.
+        """
+        with self._lock:
+            bad = 0 if self._painted else self._skipped["values"]
+        if bad:
+            raise EngineError(
+                f"{self._net.spec.name}, or a net of its masks, gave values that are not numbers for "
+                f"all of {bad} faces",
+                hint="check the file with ffswap models verify, or choose another model",
+            )
 
     def plan(
         self,
@@ -117,7 +155,7 @@ class CropPainter:
         if known is not None and len(persons) and not 0 <= persons.min() <= persons.max() < known:
             raise InternalError(f"persons {sorted(set(persons.tolist()))} of {known} sources")
         plans: list[list[NetPaint]] = [[] for _ in range(len(frames))]
-        for row, matrix, side_px in self._aligned(faces.points):
+        for row, matrix, side_px in self._aligned(faces.points, frames.pixel_aspect):
             i = int(faces.frame[row])
             marks = faces.landmarks
             plans[i].append(
@@ -140,22 +178,29 @@ class CropPainter:
 
         Raises:
             MachineError: the runtime failed.
-            EngineError: an output has values that are not numbers.
+            EngineError: see `check`, after `FRUITLESS` faces.
         """
         for group in self._groups(plans):
             self._paint_group(frames, group)
 
-    def _aligned(self, points: F32) -> Iterator[tuple[int, NDArray[np.float64], float]]:
+    def _aligned(
+        self, points: F32, pixel_aspect: float
+    ) -> Iterator[tuple[int, NDArray[np.float64], float]]:
         """Row, matrix and side in the frame of the faces that can be aligned."""
         rows = np.flatnonzero(is_alignable(points))
-        self.skipped += len(points) - len(rows)
-        matrices = similarity(points[rows], self._template, self.size)
+        self._skip("points", len(points) - len(rows))
+        matrices = similarity(points[rows], self._template, self.size, pixel_aspect)
         for row, matrix in zip(rows.tolist(), matrices, strict=True):
             side_px = self.size / affine.scale_of(matrix)
             if LEAST_SIDE_PX <= side_px <= LARGEST_SIDE_PX:
                 yield row, matrix, side_px
             else:
-                self.skipped += 1
+                self._skip("size", 1)
+
+    def _skip(self, reason: str, count: int) -> None:
+        if count:
+            with self._lock:
+                self._skipped[reason] += count
 
     def _before(self, polygons: Sequence[F32], matrix: NDArray[np.float64]) -> tuple[F32, ...]:
         """Those whose box meets the crop."""
@@ -190,17 +235,37 @@ class CropPainter:
         more = {name: rows[persons] for name, rows in self._sources.items()}
         made = self._net(split_boost(crops, self._boost), more)
         made = join_boost(_to_unit(made, self._result), self._boost)
+        # Rows of nets are NaN as a whole, and the first pixels of a crop are one of each tile.
+        bad = np.isnan(masks[:, 0, 0]) | np.isnan(made[:, 0, : self._boost, : self._boost]).any(
+            (1, 2)
+        )
+        if bad.any():
+            group = [one for one, gone in zip(group, bad, strict=True) if not gone]
+            made, masks = made[~bad], masks[~bad]
+        painted = self._paste(frames, group, made, masks) if group else 0
+        self._skip("values", len(bad) - painted)
+        with self._lock:
+            self._painted += painted
+            fruitless = not self._painted and self._skipped["values"] >= FRUITLESS
+        if fruitless:
+            self.check()
+
+    def _paste(
+        self, frames: Frames, group: list[tuple[int, NetPaint]], made: F32, masks: F32
+    ) -> int:
+        """Lay faces over their frames, from the narrowest to the widest; how many."""
         points = [paint.landmarks for _, paint in group if paint.landmarks is not None]
         landmarks = np.stack(points) if len(points) == len(group) else None
         np.minimum(masks, self._masks.after(made, landmarks), out=masks)
-        order = sorted(range(len(group)), key=lambda row: group[row][1].side_px)
-        for row in order:
+        sound = np.flatnonzero(~np.isnan(masks[:, 0, 0])).tolist()
+        for row in sorted(sound, key=lambda row: group[row][1].side_px):
             i, paint = group[row]
             mask = self._uncovered(masks[row], paint)
             paste_crop(
                 frames.planes[i], frames.format, frames.colour, made[row], mask, paint.matrix,
                 paint.opacity,
             )  # fmt: skip
+        return len(sound)
 
     def _uncovered(self, mask: F32, paint: NetPaint) -> F32:
         """The mask without what lies before the face."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..carriers import F32, Faces, Frames
 from ..engines import Session
@@ -149,18 +150,23 @@ class FaceTracker:
         return self._rows(i)
 
     def _follow(self, frames: Frames, i: int, now: float) -> None:
+        if not self._tracks:
+            return
         meshes, scores = self._net(frames, i, [roi_from_mesh(t.raw) for t in self._tracks])
+        boxes = np.stack([mesh_box(mesh) for mesh in meshes])
+        overlap = np.stack([box_iou(track.box, boxes) for track in self._tracks])
+        sure = (scores >= self._options.score) & np.isfinite(boxes).all(1)
+        owned = _shared_out(overlap, boxes, sure)
         kept: list[_Track] = []
-        for track, mesh, score in zip(self._tracks, meshes, scores, strict=True):
-            twin = any(box_iou(t.box, mesh_box(mesh)[None])[0] > SAME_FACE_IOU for t in kept)
-            jump = roi_from_mesh(mesh).size / roi_from_mesh(track.raw).size
-            if twin:
-                continue
-            if score < self._options.score or not 1 / LARGEST_JUMP < jump < LARGEST_JUMP:
+        for t, track in enumerate(self._tracks):
+            m = owned.get(t)
+            if m is None or not _same_size(track.raw, meshes[m]):
                 self._lost.append(track)
                 self._search_until_s = now + SEARCH_AFTER_LOSS_S
                 continue
-            self._update(track, mesh, float(score), now)
+            rivals = np.flatnonzero(overlap[:, m] > SAME_FACE_IOU)
+            track.fresh = any(int(other) not in owned for other in rivals)
+            self._update(track, meshes[m], float(scores[m]), now)
             kept.append(track)
         self._tracks = kept
 
@@ -220,6 +226,33 @@ class FaceTracker:
         for track in tracks:
             track.fresh = False
         return faces
+
+
+def _same_size(old: F32, new: F32) -> bool:
+    """Whether a mesh may be that of the same face one frame later."""
+    jump = roi_from_mesh(new).size / roi_from_mesh(old).size
+    return 1 / LARGEST_JUMP < jump < LARGEST_JUMP
+
+
+def _shared_out(overlap: F32, boxes: F32, sure: NDArray[np.bool_]) -> dict[int, int]:
+    """Index of the mesh by that of its track, where faces cross: the likeliest pair first.
+
+    A track takes the mesh that was found where it was, or one that overlaps with it as the same
+    face does. A mesh on a face that is taken already goes to nobody.
+
+    Args:
+        overlap: (n, n) of each track's last place with each of the meshes.
+        boxes: (n, 4) of the meshes.
+        sure: (n,) which of the meshes are those of faces; the others go to nobody.
+    """
+    allowed = (np.eye(len(boxes), dtype=bool) | (overlap > SAME_FACE_IOU)) & sure
+    pairs = sorted(zip(*np.nonzero(allowed), strict=True), key=lambda pair: -overlap[pair])
+    owned: dict[int, int] = {}
+    for track, mesh in pairs:
+        taken = boxes[list(owned.values())] if owned else np.zeros((0, 4), np.float32)
+        if int(track) not in owned and not (box_iou(boxes[mesh], taken) > SAME_FACE_IOU).any():
+            owned[int(track)] = int(mesh)
+    return owned
 
 
 def still_mesh(detector: FaceDetector, net: MeshNet, frames: Frames, score: float) -> F32:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -26,6 +26,14 @@ class MeshSwappers:
 
     def __init__(self, swappers: Sequence[MeshSwapper]) -> None:
         self._swappers = swappers
+
+    @property
+    def skipped(self) -> Mapping[str, int]:
+        """See `FacePainter.skipped`; there are none."""
+        return {}
+
+    def check(self) -> None:
+        """See `FacePainter.check`; there is nothing to refuse."""
 
     def plan(
         self, frames: Frames, faces: Faces, covers: Sequence[Sequence[F32]], who: I64
