@@ -187,7 +187,7 @@ def test_what_was_there_before_another_net_stays(store, mine):
     kept = record.read_bytes()
     store.place(detector()).unlink()
     (store.folder / "part").write_bytes(BODY)
-    with pytest.raises(ModelError, match="is not finder: the input .* 640"):
+    with pytest.raises(ModelError, match=r"is not finder: the input .* 640"):
         store.install(detector(image=LARGER), store.folder / "part", "x")
     assert record.read_bytes() == kept
 
