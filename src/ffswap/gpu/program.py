@@ -23,9 +23,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..closing import Closing
-from ..errors import DeviceError, InternalError, OutputWriteError
-from ..files import PendingFile
-from ..locks import make_folder
+from ..errors import DeviceError, InternalError, OutputError
+from ..files import PendingFile, write_error
 from .device import Device
 from .driver import call
 from .memory import DeviceArray
@@ -252,7 +251,7 @@ class Programs(Closing):
         self._kernels: dict[tuple[str, str], Kernel] = {}
         major, minor = device.info.compute_capability
         self.arch = f"sm_{major}{minor}"
-        self.cache_error: OutputWriteError | None = None
+        self.cache_error: OutputError | None = None
         """Why a compiled program could not be kept, if one could not: work goes on without."""
 
     def kernel(self, program: str, name: str) -> Kernel:
@@ -315,15 +314,17 @@ class Programs(Closing):
 
     def _keep(self, file: Path, code: bytes) -> bytes:
         try:
-            make_folder(file.parent, "compiled programs")
+            file.parent.mkdir(parents=True, exist_ok=True)
             pending = PendingFile(file, overwrite=True)
             try:
                 pending.temporary.write_bytes(hashlib.sha256(code).digest() + code)
                 pending.commit()
             finally:
                 pending.discard()
-        except OutputWriteError as error:
+        except OutputError as error:
             self.cache_error = error
+        except OSError as error:
+            self.cache_error = write_error(error, file)
         return code
 
     def close(self) -> None:
