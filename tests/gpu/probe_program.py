@@ -8,7 +8,7 @@ import numpy as np
 
 HEADER = """
 #pragma once
-struct Place { char tag; double factor; const float *from; short rows[3]; };
+struct Place { signed char tag; double factor; const float *from; short rows[3]; };
 """
 
 # What each thread of a grid adds shows that grid, block, parameters and their places are right.

@@ -106,10 +106,11 @@ def test_a_failed_launch_names_kernel_grid_and_block(cuda, device, kernel):
     assert "Kernel(probe.scale) with grid (0,), block (64, 32)" in caught.value.message
 
 
-def test_a_kernel_of_closed_programs_has_no_function(cuda, device, kernel):
+def test_a_kernel_of_closed_programs_is_refused(cuda, device, kernel):
     kernel.forget()
-    kernel.launch(device.stream(), (1,), (1,), *arguments(device))
-    assert cuda.launches[0].function is None  # which the driver refuses
+    with pytest.raises(InternalError, match="is closed"):
+        kernel.launch(device.stream(), (1,), (1,), *arguments(device))
+    assert cuda.launches == []
 
 
 def test_threads_do_not_mix_their_arguments(cuda, device, kernel):

@@ -13,6 +13,7 @@ import pytest
 
 from ffswap.errors import DeviceError, InternalError
 from ffswap.gpu import Programs, compile_program, program
+from ffswap.gpu.nvrtc import compile_cubin
 from tests.gpu.fake_driver import fake_device
 from tests.gpu.host_kernels import KERNELS
 from tests.gpu.probe_program import SCALE_SIZES, write_probe
@@ -54,13 +55,12 @@ def device(cuda_and_device):
 def compiled(monkeypatch):
     """The programs that NVRTC compiled, by name."""
     names = []
-    original = program.compile_cubin
 
-    def compile_cubin(source, **options):
+    def counted(source, **options):
         names.append(options["name"])
-        return original(source, **options)
+        return compile_cubin(source, **options)
 
-    monkeypatch.setattr(program, "compile_cubin", compile_cubin)
+    monkeypatch.setattr(program, "compile_cubin", counted)
     return names
 
 

@@ -184,8 +184,10 @@ class Kernel:
 
         Raises:
             DeviceError: it cannot be launched so, or something before it failed.
-            InternalError: the arguments do not fit the kernel's parameters.
+            InternalError: the arguments do not fit the kernel's parameters, or `Programs` is closed.
         """
+        if self._function is None:
+            raise InternalError(f"the program of {self!r} is closed")
         values = []
         for arg in args:
             if isinstance(arg, DeviceArray):
@@ -223,7 +225,7 @@ class Kernel:
         return self._packs.by_sizes.setdefault(sizes, _Pack(sizes))
 
     def forget(self) -> None:
-        """Its program is gone: the driver refuses to launch it from now on."""
+        """Its program is unloaded: it cannot be launched any more."""
         self._function = None
 
 
