@@ -17,14 +17,12 @@
 
 #include "common.cuh"
 
-typedef unsigned long long u64;
-
 constexpr int kValues = 15;     // of a row: box 4, points 10, score
 constexpr int kThreads = 256;   // of a block of `suppress`
 constexpr int kYoloValues = 20; // of a candidate: box 4, score, five times x, y, confidence
 
 struct Head {
-    u64 tensors[12];       // as the net gives them, batch first
+    uint64 tensors[12];       // as the net gives them, batch first
     int first[4];          // candidates before each stride; last: all
     int columns[3];        // cells in a row of each stride
     unsigned half;         // bit k: tensor k is float16
@@ -41,9 +39,7 @@ struct Place {
 };
 
 __device__ __forceinline__ float tensor_value(const Head &head, int tensor, size_t at) {
-    const void *from = (const void *)head.tensors[tensor];
-    if (head.half >> tensor & 1) return half_to_float(((const unsigned short *)from)[at]);
-    return ((const float *)from)[at];
+    return load((const void *)head.tensors[tensor], at, head.half >> tensor & 1);
 }
 
 __device__ __forceinline__ Place place_of(const Head &head, int candidate) {
@@ -150,26 +146,26 @@ __device__ __forceinline__ unsigned ordered(float number) {
 
 // grid (candidates / threads rounded up, n)
 template <class Family>
-__device__ __forceinline__ void collect(const Head &head, int *found, u64 *keys, float *table) {
+__device__ __forceinline__ void collect(const Head &head, int *found, uint64 *keys, float *table) {
     int candidate = blockIdx.x * blockDim.x + threadIdx.x, picture = blockIdx.y;
     if (candidate >= head.first[3]) return;
     float row[kValues];
     if (!Family::decode(head, picture, candidate, row)) return;
     int slot = atomicAdd(&found[picture], 1);
     size_t at = (size_t)picture * head.first[3] + slot;  // there is room for all candidates
-    keys[at] = (u64)ordered(row[14]) << 32 | (0xffffffffu - candidate);
+    keys[at] = (uint64)ordered(row[14]) << 32 | (0xffffffffu - candidate);
     for (int i = 0; i < kValues; i++) table[at * kValues + i] = row[i];
 }
 
-extern "C" __global__ void collect_yolo_face(Head head, int *found, u64 *keys, float *table) {
+extern "C" __global__ void collect_yolo_face(Head head, int *found, uint64 *keys, float *table) {
     collect<YoloFace>(head, found, keys, table);
 }
 
-extern "C" __global__ void collect_scrfd(Head head, int *found, u64 *keys, float *table) {
+extern "C" __global__ void collect_scrfd(Head head, int *found, uint64 *keys, float *table) {
     collect<Scrfd>(head, found, keys, table);
 }
 
-extern "C" __global__ void collect_yunet(Head head, int *found, u64 *keys, float *table) {
+extern "C" __global__ void collect_yunet(Head head, int *found, uint64 *keys, float *table) {
     collect<YuNet>(head, found, keys, table);
 }
 
@@ -183,9 +179,9 @@ __device__ __forceinline__ float box_iou(const float *one, const float *other) {
 }
 
 // grid (n), block (kThreads). rows: (n, limit, kValues). counts: faces; limit + 1: there were more.
-extern "C" __global__ void suppress(const int *found, u64 *keys, const float *table, int candidates,
+extern "C" __global__ void suppress(const int *found, uint64 *keys, const float *table, int candidates,
                                     float iou, int limit, int *counts, float *rows) {
-    __shared__ u64 largest[kThreads];
+    __shared__ uint64 largest[kThreads];
     __shared__ int slots[kThreads];
     int picture = blockIdx.x, thread = threadIdx.x;
     int left = found[picture];
@@ -194,7 +190,7 @@ extern "C" __global__ void suppress(const int *found, u64 *keys, const float *ta
     rows += (size_t)picture * limit * kValues;
     const float *face = table;
     for (int kept = 0;; kept++) {
-        u64 key = 0;
+        uint64 key = 0;
         int slot = 0;
         for (int i = thread; i < left; i += kThreads) {
             if (!keys[i]) continue;
