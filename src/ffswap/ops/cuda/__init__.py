@@ -1,0 +1,1 @@
+"""The work between the nets on an NVIDIA GPU."""
