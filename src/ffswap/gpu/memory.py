@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from ..errors import InternalError
-from .driver import call
+from .driver import call, driver
 from .stream import Stream
 
-__all__ = ["DeviceArray", "Scratch"]
+__all__ = ["DeviceArray", "Scratch", "copy_rectangle"]
 
 
 class DeviceArray:
@@ -132,3 +132,21 @@ class Scratch:
         """Free it, after all of its users; closing twice is allowed."""
         while self._blocks:
             call("cuMemFree", self._blocks.pop()[1])
+
+
+def copy_rectangle(source: int, pitch: int, to: NDArray[np.uint8], stream: Stream) -> None:
+    """Start to copy rows of device memory into host memory.
+
+    Args:
+        source: address of the first byte on the device.
+        pitch: bytes from row to row there.
+        to: (rows, bytes of a row), contiguous, page-locked.
+        stream: of the copy.
+    """
+    kinds = driver().CUmemorytype
+    plan = driver().CUDA_MEMCPY2D()
+    plan.srcMemoryType, plan.dstMemoryType = kinds.CU_MEMORYTYPE_DEVICE, kinds.CU_MEMORYTYPE_HOST
+    plan.srcDevice, plan.srcPitch = source, pitch
+    plan.dstHost, plan.dstPitch = to.ctypes.data, to.shape[1]
+    plan.Height, plan.WidthInBytes = to.shape
+    call("cuMemcpy2DAsync", plan, stream.raw)

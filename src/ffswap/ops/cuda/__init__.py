@@ -1,1 +1,18 @@
-"""The work between the nets on an NVIDIA GPU."""
+"""What is done to pixels between the nets, on a GPU: frames in its memory, and our kernels on them.
+
+Nothing here allocates or waits: callers bring arrays and a stream. `ops.cpu` and `ops.paste` are the
+references, value by value.
+"""
+
+from .crop import CropReader, NetForm
+from .frames import DeviceFrames, PlaneLayout, RegionDownload, layout_of, region_bytes
+
+__all__ = [
+    "CropReader",
+    "DeviceFrames",
+    "NetForm",
+    "PlaneLayout",
+    "RegionDownload",
+    "layout_of",
+    "region_bytes",
+]

@@ -1,0 +1,89 @@
+"""Kernels of `ops.cuda` on a machine without a GPU: run on the CPU, on arrays of NumPy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ffswap.carriers import Colour, Frames, PixelFormat
+from ffswap.gpu import DeviceArray
+from ffswap.ops.cuda import DeviceFrames, layout_of
+from tests.gpu.host_kernels import HostProgram
+from tests.known_answers import frames_with
+
+SUBSAMPLINGS = {"420": (1, 1), "422": (1, 0), "444": (0, 0)}
+WEIGHTS = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722), "bt2020": (0.2627, 0.0593)}
+
+
+class HostKernel:
+    """What `gpu.Kernel` is, for arrays that are in host memory."""
+
+    def __init__(self, program: HostProgram, name: str) -> None:
+        self._program, self._name = program, name
+        self.grids: list[tuple[int, ...]] = []
+
+    def launch(self, stream: Any, grid: Any, block: Any, *args: Any, shared_bytes: int = 0) -> None:  # noqa: ARG002
+        self.grids.append(grid)
+        assert max(grid[1:], default=1) < 1 << 16
+        values = [np.uint64(one.pointer) if isinstance(one, DeviceArray) else one for one in args]
+        assert sum(np.asarray(one).nbytes for one in values) <= 4096
+        self._program.launch(self._name, grid, block, *values)
+
+
+class HostPrograms:
+    """What `gpu.Programs` is, with kernels that run on the CPU."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._programs: dict[str, HostProgram] = {}
+
+    def kernel(self, program: str, name: str) -> Any:
+        if program not in self._programs:
+            self._programs[program] = HostProgram(program, self._folder)
+        return HostKernel(self._programs[program], name)
+
+
+def on_device(array: NDArray[Any]) -> DeviceArray:
+    """A view of a NumPy array that takes itself for one on a device; keep the array."""
+    assert array.flags.c_contiguous
+    return DeviceArray.at(array.ctypes.data, array.shape, array.dtype, "cuda:0")
+
+
+def form(subsampling: str, depth: int) -> PixelFormat:
+    return PixelFormat(f"yuv{subsampling}p{depth}", depth, *SUBSAMPLINGS[subsampling])
+
+
+def noisy_frames(
+    n: int, fmt: PixelFormat, colour: Colour, height: int, width: int, seed: int = 0
+) -> Frames:
+    """Every sample anything: every misplaced reading is seen."""
+    rng = np.random.default_rng(seed)
+    chroma = fmt.chroma_shape(height, width)
+    planes = [
+        tuple(rng.integers(0, 1 << fmt.depth, s).astype(fmt.dtype) for s in ((height, width), chroma, chroma))
+        for _ in range(n)
+    ]
+    return frames_with(planes, fmt, colour)  # type: ignore[arg-type]
+
+
+class HostStaging:
+    """What `gpu.PinnedArray` is."""
+
+    def __init__(self, nbytes: int) -> None:
+        self.array = np.full(nbytes, 0xAB, np.uint8)
+
+
+def packed(frames: Frames) -> tuple[NDArray[np.uint8], DeviceFrames]:
+    """The memory of a device with frames in it, and the frames."""
+    layout = layout_of(frames.format, frames.height, frames.width)
+    memory = np.full(len(frames) * layout.frame_bytes, 0xCD, np.uint8)
+    for i, planes in enumerate(frames.planes):
+        for to, plane in zip(layout.planes(memory, i, frames.format), planes, strict=True):
+            to[:] = plane
+    return memory, DeviceFrames(
+        buffer=on_device(memory), layout=layout, format=frames.format, colour=frames.colour,
+        pts=frames.pts, time_base=frames.time_base,
+    )  # fmt: skip
