@@ -63,7 +63,10 @@ def noisy_frames(
     rng = np.random.default_rng(seed)
     chroma = fmt.chroma_shape(height, width)
     planes = [
-        tuple(rng.integers(0, 1 << fmt.depth, s).astype(fmt.dtype) for s in ((height, width), chroma, chroma))
+        tuple(
+            rng.integers(0, 1 << fmt.depth, s).astype(fmt.dtype)
+            for s in ((height, width), chroma, chroma)
+        )
         for _ in range(n)
     ]
     return frames_with(planes, fmt, colour)  # type: ignore[arg-type]

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ffswap.carriers import Colour, F32
+from ffswap.carriers import F32, Colour
 from ffswap.errors import InternalError
 from ffswap.geometry import affine
 from ffswap.geometry.crop_masks import split_boost
@@ -24,7 +24,13 @@ from ffswap.ops import cpu
 from ffswap.ops.cuda import CropReader, NetForm
 from ffswap.stages.feed import picture_input
 from tests.ops.device_fakes import (
-    SUBSAMPLINGS, WEIGHTS, HostPrograms, form, noisy_frames, on_device, packed,
+    SUBSAMPLINGS,
+    WEIGHTS,
+    HostPrograms,
+    form,
+    noisy_frames,
+    on_device,
+    packed,
 )  # fmt: skip
 
 HEIGHT, WIDTH = 91, 133  # odd: the last chroma samples stand for one luma sample
@@ -54,7 +60,10 @@ def exact_opencv() -> bool:
 
 def maps(places: Any, side: int) -> NDArray[np.float64]:
     return np.stack(
-        [affine.crop_matrix(x, y, side * step, np.deg2rad(turn), side) for x, y, step, turn in places]
+        [
+            affine.crop_matrix(x, y, side * step, np.deg2rad(turn), side)
+            for x, y, step, turn in places
+        ]
     )
 
 
@@ -63,7 +72,9 @@ def check(got: NDArray[Any], want: F32, code: float = 1 / 255) -> None:
     off = np.abs(np.asarray(got, np.float32) - np.asarray(want, np.float32))
     assert got.shape == want.shape
     if exact_opencv():
-        assert (off > 0).mean() <= (0 if AVX2 else 1e-3), f"{(off > 0).mean()} differ, by {off.max()}"
+        assert (off > 0).mean() <= (0 if AVX2 else 1e-3), (
+            f"{(off > 0).mean()} differ, by {off.max()}"
+        )
         # The last bit of a place turns the rounding of one sample over: blue counts it twice.
         assert off.max() <= 2.5 * code
     else:

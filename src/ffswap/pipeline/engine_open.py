@@ -48,9 +48,7 @@ class Engines:
         catalog: the known models.
     """
 
-    def __init__(
-        self, store: EngineStore, api: TrtApi, device: Device, catalog: Catalog
-    ) -> None:
+    def __init__(self, store: EngineStore, api: TrtApi, device: Device, catalog: Catalog) -> None:
         self._store, self._api, self._device, self._catalog = store, api, device, catalog
         self._here = Here(
             versions={api.product: api.version},

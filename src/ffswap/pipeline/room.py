@@ -5,17 +5,15 @@ from __future__ import annotations
 from contextlib import ExitStack
 from pathlib import Path
 
-from ..carriers import Frames
 from ..closing import Closing
 from ..engines import OrtCudaSession, Session
 from ..engines.store import EngineStore
 from ..engines.tensorrt import TrtEngine, TrtSession
 from ..engines.trt_api import installed_products, load_api
 from ..errors import DeviceError, EngineError
-from ..gpu import Device, MemoryPool, PinnedArray, Programs
+from ..gpu import Device, MemoryPool, Programs
 from ..models import Catalog, embedded_bytes
 from ..options import Precision
-from ..ops.cuda import DeviceFrames
 from ..stages.on_gpu.lane import DeviceNet, Lane
 from .engine_open import Engines
 from .nets import Net

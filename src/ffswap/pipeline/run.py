@@ -148,9 +148,7 @@ class ClipRun:
             out.put(item)
         out.end()
 
-    def _load(
-        self, room: Room, items: Channel[Frames | CopiedPackets], out: Channel[Item]
-    ) -> None:
+    def _load(self, room: Room, items: Channel[Frames | CopiedPackets], out: Channel[Item]) -> None:
         for item in items:
             if isinstance(item, CopiedPackets):
                 out.put(item)

@@ -12,7 +12,7 @@ from typing import Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ..carriers import F32, I64, FrameBatch, Faces
+from ..carriers import F32, I64, Faces, FrameBatch
 from ..errors import EngineError, InternalError
 from ..geometry import affine
 from ..geometry.similarity import is_alignable, similarity
