@@ -117,7 +117,9 @@ class DeviceFrames(FrameBatch):
         self._check_times(len(self.pts))
         wanted = len(self) * self.layout.frame_bytes
         if self.buffer.dtype != np.uint8 or self.buffer.nbytes < wanted:
-            raise InternalError(f"{self.buffer!r} does not hold {len(self)} frames of {wanted} bytes")
+            raise InternalError(
+                f"{self.buffer!r} does not hold {len(self)} frames of {wanted} bytes"
+            )
 
     @property
     def height(self) -> int:
@@ -243,7 +245,12 @@ class RegionDownload:
     """
 
     def __init__(
-        self, frames: DeviceFrames, where: I64, rectangles: I64, staging: PinnedArray, stream: Stream
+        self,
+        frames: DeviceFrames,
+        where: I64,
+        rectangles: I64,
+        staging: PinnedArray,
+        stream: Stream,
     ) -> None:
         memory, layout, fmt = staging.array, frames.layout, frames.format
         wanted = region_bytes(fmt, rectangles)
