@@ -22,15 +22,18 @@ WEIGHTS = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722), "bt2020": (0.2627
 AVX2 = cv2.checkHardwareSupport(11)  # CV_CPU_AVX2 of OpenCV
 
 
+NO_STREAM: Any = None
+"""Kernels that run on the CPU are done when they return."""
+
+
 class HostKernel:
     """What `gpu.Kernel` is, for arrays that are in host memory."""
 
-    def __init__(self, program: HostProgram, name: str) -> None:
-        self._program, self._name = program, name
-        self.grids: list[tuple[int, ...]] = []
+    def __init__(self, program: HostProgram, name: str, grids: list[tuple[int, ...]]) -> None:
+        self._program, self._name, self._grids = program, name, grids
 
     def launch(self, stream: Any, grid: Any, block: Any, *args: Any, shared_bytes: int = 0) -> None:  # noqa: ARG002
-        self.grids.append(grid)
+        self._grids.append(grid)
         assert max(grid[1:], default=1) < 1 << 16
         values = [np.uint64(one.pointer) if isinstance(one, DeviceArray) else one for one in args]
         assert sum(np.asarray(one).nbytes for one in values) <= 4096
@@ -43,11 +46,13 @@ class HostPrograms:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._programs: dict[str, HostProgram] = {}
+        self.grids: list[tuple[int, ...]] = []
+        """Of all launches so far."""
 
     def kernel(self, program: str, name: str) -> Any:
         if program not in self._programs:
             self._programs[program] = HostProgram(program, self._folder)
-        return HostKernel(self._programs[program], name)
+        return HostKernel(self._programs[program], name, self.grids)
 
 
 def on_device(array: NDArray[Any]) -> DeviceArray:

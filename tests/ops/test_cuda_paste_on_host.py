@@ -19,6 +19,7 @@ from ffswap.ops.cuda import DeviceFrames, Paster
 from ffswap.ops.paste import paste_crop
 from tests.ops.device_fakes import (
     AVX2,
+    NO_STREAM,
     SUBSAMPLINGS,
     WEIGHTS,
     HostPrograms,
@@ -53,7 +54,7 @@ def compare(memory: Any, device: DeviceFrames, want: Frames) -> None:
         for got, plane in zip(device.layout.planes(memory, i, want.format), planes, strict=True):
             off = np.abs(got.astype(int) - plane)
             if exact_opencv():
-                assert (off > 0).mean() <= (0 if AVX2 else 1e-3), f"frame {i}: {(off > 0).mean()}"
+                assert (off > 0).mean() <= (0 if AVX2 else 5e-3), f"frame {i}: {(off > 0).mean()}"
                 assert off.max() <= 1
             else:
                 assert off.max() <= (1 << want.format.depth) / 8
@@ -84,7 +85,14 @@ def test_it_pastes_as_the_cpu_does(programs, depth, subsampling):
         masks[:, : side // 2] *= rng.random((n, 1, 1)) < 0.5
         opacity = np.where(np.arange(n) % 3, 1, 1 - 0.7 * rng.random(n)).astype(np.float32)
         rectangles = Paster(programs)(
-            device, where, matrices, on_device(crops), on_device(masks), UNIT, None, opacity=opacity
+            device,
+            where,
+            matrices,
+            on_device(crops),
+            on_device(masks),
+            UNIT,
+            NO_STREAM,
+            opacity=opacity,
         )
         paste_on_cpu(frames, where, matrices, crops, masks, opacity)
         compare(memory, device, frames)
@@ -127,7 +135,7 @@ def test_it_reads_a_nets_own_values_and_tiles(programs, boost, dtype):
     tiles = split_boost(made, boost)
     masks = rng.random((1, side, side), np.float32)
     Paster(programs)(
-        device, where, matrices, on_device(tiles), on_device(masks), result, None, boost=boost
+        device, where, matrices, on_device(tiles), on_device(masks), result, NO_STREAM, boost=boost
     )
     mean, std = (np.asarray(v, np.float32)[:, None, None] / 255 for v in (result.mean, result.std))
     unit = np.clip(join_boost(tiles, boost).astype(np.float32) * std + mean, 0, 1)
@@ -145,7 +153,7 @@ def test_faces_of_one_frame_lie_over_each_other_in_order(programs):
     places = [(50 + 30 * rng.random(), 40 + 20 * rng.random(), 1.7, 9 * i) for i in range(n)]
     matrices = maps(places, 24)
     crops, masks = rng.random((n, 3, 24, 24), np.float32), rng.random((n, 24, 24), np.float32)
-    Paster(programs)(device, where, matrices, on_device(crops), on_device(masks), UNIT, None)
+    Paster(programs)(device, where, matrices, on_device(crops), on_device(masks), UNIT, NO_STREAM)
     paste_on_cpu(frames, where, matrices, crops, masks, [1] * n)
     compare(memory, device, frames)
 
@@ -155,24 +163,26 @@ def test_twenty_frames_take_two_launches(programs):
     memory, device = packed(frames)
     matrices = maps([(30 + 3 * i, 20 + 3 * i, 1.3, 7 * i) for i in range(20)], 24)
     crops, masks = np.full((20, 3, 24, 24), 0.8, np.float32), np.ones((1, 24, 24), np.float32)
-    paster = Paster(programs)
-    paster(device, np.arange(20), matrices, on_device(crops), on_device(masks), UNIT, None)
+    del programs.grids[:]
+    Paster(programs)(
+        device, np.arange(20), matrices, on_device(crops), on_device(masks), UNIT, NO_STREAM
+    )
     paste_on_cpu(frames, range(20), matrices, crops, [masks[0]] * 20, [1] * 20)
     compare(memory, device, frames)
-    assert [grid[2] for grid in paster._kernel.grids] == [32, 8]
+    assert [grid[2] for grid in programs.grids] == [32, 8]
 
 
 def test_faces_outside_of_their_frames_are_no_work(programs):
     memory, device = packed(noisy_frames(1, form("420", 8), Colour(), HEIGHT, WIDTH))
     before = memory.copy()
     crops, masks = np.ones((1, 3, 24, 24), np.float32), np.ones((1, 24, 24), np.float32)
-    paster = Paster(programs)
-    rectangles = paster(
+    del programs.grids[:]
+    rectangles = Paster(programs)(
         device, np.zeros(1, np.int64), maps(PLACES[9:10], 24), on_device(crops), on_device(masks),
-        UNIT, None,
+        UNIT, NO_STREAM,
     )  # fmt: skip
     assert rectangles.tolist() == [[0, 0, 0, 0]]
-    assert paster._kernel.grids == []
+    assert programs.grids == []
     assert (memory == before).all()
 
 
@@ -189,6 +199,6 @@ def test_arrays_of_another_shape_are_refused(programs, picture, masks):
     with pytest.raises(InternalError):
         Paster(programs)(
             device, np.zeros(1, np.int64), maps(PLACES[:1], 8), on_device(made),
-            on_device(weight), UNIT, None,
+            on_device(weight), UNIT, NO_STREAM,
         )  # fmt: skip
     assert len(memory)
