@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from ffswap.carriers import Colour, Frames, PixelFormat
+from ffswap.geometry import affine
 from ffswap.gpu import DeviceArray
 from ffswap.ops.cuda import DeviceFrames, layout_of
 from tests.gpu.host_kernels import HostProgram
@@ -17,16 +19,21 @@ from tests.known_answers import frames_with
 SUBSAMPLINGS = {"420": (1, 1), "422": (1, 0), "444": (0, 0)}
 WEIGHTS = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722), "bt2020": (0.2627, 0.0593)}
 
+AVX2 = cv2.checkHardwareSupport(11)  # CV_CPU_AVX2 of OpenCV
+
+
+NO_STREAM: Any = None
+"""Kernels that run on the CPU are done when they return."""
+
 
 class HostKernel:
     """What `gpu.Kernel` is, for arrays that are in host memory."""
 
-    def __init__(self, program: HostProgram, name: str) -> None:
-        self._program, self._name = program, name
-        self.grids: list[tuple[int, ...]] = []
+    def __init__(self, program: HostProgram, name: str, grids: list[tuple[int, ...]]) -> None:
+        self._program, self._name, self._grids = program, name, grids
 
     def launch(self, stream: Any, grid: Any, block: Any, *args: Any, shared_bytes: int = 0) -> None:  # noqa: ARG002
-        self.grids.append(grid)
+        self._grids.append(grid)
         assert max(grid[1:], default=1) < 1 << 16
         values = [np.uint64(one.pointer) if isinstance(one, DeviceArray) else one for one in args]
         assert sum(np.asarray(one).nbytes for one in values) <= 4096
@@ -39,11 +46,13 @@ class HostPrograms:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._programs: dict[str, HostProgram] = {}
+        self.grids: list[tuple[int, ...]] = []
+        """Of all launches so far."""
 
     def kernel(self, program: str, name: str) -> Any:
         if program not in self._programs:
             self._programs[program] = HostProgram(program, self._folder)
-        return HostKernel(self._programs[program], name)
+        return HostKernel(self._programs[program], name, self.grids)
 
 
 def on_device(array: NDArray[Any]) -> DeviceArray:
@@ -90,3 +99,21 @@ def packed(frames: Frames) -> tuple[NDArray[np.uint8], DeviceFrames]:
         buffer=on_device(memory), layout=layout, format=frames.format, colour=frames.colour,
         pts=frames.pts, time_base=frames.time_base,
     )  # fmt: skip
+
+
+def exact_opencv() -> bool:
+    """Does this OpenCV read where it is told to, and not at the nearest 1/32 of a pixel?"""
+    ramp = np.tile(np.arange(64, dtype=np.float32), (8, 1))
+    shift = np.array([[1.0, 0.0, 0.3], [0, 1, 0]])
+    read = cv2.warpAffine(ramp, shift, (35, 1), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)[0]
+    return bool(np.abs(read - np.arange(35) - 0.3).max() < 1e-5)
+
+
+def maps(places: Any, side: int) -> NDArray[np.float64]:
+    """(n, 2, 3) of (x, y of the middle, luma pixels of one pixel of the crop, degrees) each."""
+    return np.stack(
+        [
+            affine.crop_matrix(x, y, side * step, np.deg2rad(turn), side)
+            for x, y, step, turn in places
+        ]
+    )

@@ -10,32 +10,33 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from ffswap.carriers import F32, Colour
 from ffswap.errors import InternalError
-from ffswap.geometry import affine
 from ffswap.geometry.crop_masks import split_boost
 from ffswap.models import ImageInput
 from ffswap.ops import cpu
 from ffswap.ops.cuda import CropReader, NetForm
 from ffswap.stages.feed import picture_input
 from tests.ops.device_fakes import (
+    AVX2,
+    NO_STREAM,
     SUBSAMPLINGS,
     WEIGHTS,
     HostPrograms,
+    exact_opencv,
     form,
+    maps,
     noisy_frames,
     on_device,
     packed,
-)  # fmt: skip
+)
 
 HEIGHT, WIDTH = 91, 133  # odd: the last chroma samples stand for one luma sample
 PLAIN = NetForm()
-AVX2 = cv2.checkHardwareSupport(11)  # CV_CPU_AVX2 of OpenCV
 
 # x, y of the middle, luma pixels of one pixel of the crop, degrees
 PLACES = [
@@ -50,36 +51,19 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return HostPrograms(tmp_path_factory.mktemp("crop"))
 
 
-def exact_opencv() -> bool:
-    """Does this OpenCV read where it is told to, and not at the nearest 1/32 of a pixel?"""
-    ramp = np.tile(np.arange(64, dtype=np.float32), (8, 1))
-    shift = np.array([[1.0, 0.0, 0.3], [0, 1, 0]])
-    read = cv2.warpAffine(ramp, shift, (35, 1), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)[0]
-    return bool(np.abs(read - np.arange(35) - 0.3).max() < 1e-5)
-
-
-def maps(places: Any, side: int) -> NDArray[np.float64]:
-    return np.stack(
-        [
-            affine.crop_matrix(x, y, side * step, np.deg2rad(turn), side)
-            for x, y, step, turn in places
-        ]
-    )
-
-
-def check(got: NDArray[Any], want: F32, code: float = 1 / 255) -> None:
-    """The same to the last bit, where OpenCV is the one we know; `code`: one code value."""
+def check(got: NDArray[Any], want: F32, depth: int = 8, white: float = 1.0) -> None:
+    """The same to the last bit, where OpenCV is the one we know; white is so much more than black."""
     off = np.abs(np.asarray(got, np.float32) - np.asarray(want, np.float32))
     assert got.shape == want.shape
     if exact_opencv():
-        assert (off > 0).mean() <= (0 if AVX2 else 1e-3), (
-            f"{(off > 0).mean()} differ, by {off.max()}"
+        assert (off > 0).mean() <= (0 if AVX2 else 5e-3), (
+            f"{(off > 0).mean()} differ by {off.max()}"
         )
         # The last bit of a place turns the rounding of one sample over: blue counts it twice.
-        assert off.max() <= 2.5 * code
+        assert off.max() <= 2.5 * white / ((1 << depth) - 1)
     else:
         # Noise has its whole range between two neighbours.
-        assert off.max() <= 3 / 32
+        assert off.max() <= 3 / 32 * white
 
 
 def cpu_crops(frames: Any, where: Any, matrices: Any, side: Any, **more: Any) -> F32:
@@ -105,10 +89,10 @@ def test_it_crops_as_the_cpu_does(programs, depth, subsampling, pad_black):
         where = np.arange(len(matrices)) % 2
         out = np.full((len(matrices), 3, side, side), np.nan, np.float32)
         CropReader(programs)(
-            device, where, matrices, on_device(out), PLAIN, None, pad_black=pad_black
+            device, where, matrices, on_device(out), PLAIN, NO_STREAM, pad_black=pad_black
         )
         want = cpu_crops(frames, where, matrices, side, pad_black=pad_black)
-        check(out, want, code=1 / ((1 << depth) - 1))
+        check(out, want, depth)
         assert len(memory)
 
 
@@ -127,11 +111,11 @@ def test_it_gives_a_net_what_it_asks_for(programs, boost, layout, dtype):
     net = NetForm.of(image)
     out = np.full(net.shape(5 * boost**2, 12, 12), np.nan, dtype)
     reader = CropReader(programs)
-    reader(device, where, matrices, on_device(out), net, None, boost=boost)
+    reader(device, where, matrices, on_device(out), net, NO_STREAM, boost=boost)
     crops = cpu_crops(frames, where, matrices, 12 * boost)
     want = picture_input(split_boost(crops, boost), image)
     # Half precision rounds what is equal before to the same value.
-    check(out, want.astype(dtype), code=4.3 / 255 * 255 / 60)
+    check(out, want.astype(dtype), white=255 / min(image.std))
     assert len(memory)
 
 
@@ -148,7 +132,7 @@ def test_a_window_is_read_and_the_rest_is_black(programs):
     matrices = np.stack([matrix] * 3)
     out = np.full((3, 3, 24, 40), np.nan, np.float32)
     CropReader(programs)(
-        device, np.array([0, 1, 1]), matrices, on_device(out), NetForm.of(image), None,
+        device, np.array([0, 1, 1]), matrices, on_device(out), NetForm.of(image), NO_STREAM,
         windows=windows,
     )  # fmt: skip
     for i, (width, height) in enumerate(windows.tolist()):
@@ -157,7 +141,7 @@ def test_a_window_is_read_and_the_rest_is_black(programs):
         picture[:, :height, :width] = cpu.crop_rgb(
             planes, frames.format, frames.colour, matrix, (width, height)
         )
-        check(out[i : i + 1], picture_input([picture], image), code=255 / 1023)
+        check(out[i : i + 1], picture_input([picture], image), 10, white=255)
     assert len(memory)
 
 
@@ -167,7 +151,7 @@ def test_more_crops_than_a_launch_holds_go_in_several(programs):
     places = [(20 + 2 * i, 30 + i, 1 + i / 9, 9 * i) for i in range(37)]
     matrices, where = maps(places, 16), np.arange(37) % 4
     out = np.full((37, 3, 16, 16), np.nan, np.float32)
-    CropReader(programs)(device, where, matrices, on_device(out), PLAIN, None)
+    CropReader(programs)(device, where, matrices, on_device(out), PLAIN, NO_STREAM)
     check(out, cpu_crops(frames, where, matrices, 16))
     assert len(memory)
 
@@ -176,7 +160,7 @@ def test_no_crops_are_no_work(programs):
     memory, device = packed(noisy_frames(1, form("420", 8), Colour(), HEIGHT, WIDTH))
     out = np.zeros((0, 3, 16, 16), np.float32)
     none = np.zeros((0, 2, 3))
-    CropReader(programs)(device, np.zeros(0, np.int64), none, on_device(out), PLAIN, None)
+    CropReader(programs)(device, np.zeros(0, np.int64), none, on_device(out), PLAIN, NO_STREAM)
     assert len(memory)
 
 
@@ -189,6 +173,6 @@ def test_an_input_of_another_shape_or_type_is_refused(programs, shape, dtype):
     out = np.zeros(shape, dtype)
     with pytest.raises(InternalError):
         CropReader(programs)(
-            device, np.zeros(1, np.int64), maps(PLACES[:1], 8), on_device(out), PLAIN, None
+            device, np.zeros(1, np.int64), maps(PLACES[:1], 8), on_device(out), PLAIN, NO_STREAM
         )
     assert len(memory)

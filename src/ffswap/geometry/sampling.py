@@ -53,7 +53,7 @@ def readings(matrices: F64, sizes: I64, shape: tuple[int, ...]) -> Readings:
     ends = np.broadcast_to(np.array([shape[1], shape[0]], np.int64), (n, 2))
     if (factor < 2).all():
         return Readings(factor=factor, low=np.zeros((n, 2), np.int64), high=ends, matrix=matrices)
-    corners = sizes[:, None] * np.array([[0, 0], [1, 0], [0, 1], [1, 1]], np.float64)
+    corners = sizes[:, None].astype(np.float64) * [[0, 0], [1, 0], [0, 1], [1, 1]]
     at = _apply(affine.invert(matrices), corners)
     side = factor[:, None]
     low = np.maximum(np.floor(at.min(1) / side).astype(np.int64) - 1, -1) * side
@@ -92,5 +92,5 @@ def reach(back: F64, side: int, shape: tuple[int, ...]) -> I64:
 
 def _apply(matrices: F64, points: F64) -> NDArray[np.float32]:
     """(n, 2, 3) matrices on (k, 2) points, or on (n, k, 2): (n, k, 2)."""
-    moved = points @ matrices[:, :, :2].transpose(0, 2, 1) + matrices[:, None, :, 2]
+    moved: F64 = points @ matrices[:, :, :2].transpose(0, 2, 1) + matrices[:, None, :, 2]
     return moved.astype(np.float32)

@@ -6,11 +6,13 @@ references, value by value.
 
 from .crop import CropReader, NetForm
 from .frames import DeviceFrames, PlaneLayout, RegionDownload, layout_of, region_bytes
+from .paste import Paster
 
 __all__ = [
     "CropReader",
     "DeviceFrames",
     "NetForm",
+    "Paster",
     "PlaneLayout",
     "RegionDownload",
     "layout_of",
