@@ -79,6 +79,31 @@ def test_candidates_with_unsound_numbers_are_no_faces(programs, family, bad):
     compare(got, want, exact=family != "yunet")
 
 
+@pytest.mark.parametrize("which", [0, 3, 6, 8])
+def test_each_tensor_has_a_type_of_its_own(programs, which):
+    tensors = batch("scrfd", [crowd(18, 60)])
+    tensors[which] = tensors[which].astype(np.float16)
+    (got,) = run(HeadDecoder(programs, "scrfd", SIZE, 0.5, IOU), tensors, 1)[1]
+    compare(got, reference("scrfd", [t[0] for t in tensors], 0.5, IOU), exact=True)
+
+
+def test_a_box_that_would_grow_without_bounds_is_as_large_as_the_reference_s(programs):
+    tensors = batch("yunet", [[face_at(40, 30, 60, 70, 0.8)]])
+    tensors[6][0, tensors[0][0, :, 0].argmax(), 2:] = 50, 200
+    (got,) = run(HeadDecoder(programs, "yunet", SIZE, 0.5, IOU), tensors, 1)[1]
+    compare(got, reference("yunet", [t[0] for t in tensors], 0.5, IOU), exact=False)
+    assert np.ptp(got.box) > 1e5
+
+
+@pytest.mark.parametrize("side", [0.0, 1e-6, 1e-2])
+def test_boxes_of_next_to_no_size_overlap_as_in_the_reference(programs, side):
+    tensors = batch("yolo_face", [[face_at(0, 0, side, side, score) for score in (0.9, 0.8)]])
+    (got,) = run(HeadDecoder(programs, "yolo_face", SIZE, 0.5, IOU), tensors, 1)[1]
+    want = reference("yolo_face", [tensors[0][0]], 0.5, IOU)
+    assert len(want) == (1 if side == 1e-2 else 2)
+    compare(got, want, exact=True)
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_score_at_the_threshold_is_treated_alike(programs, family):
     tensors = batch(family, [[face_at(40, 30, 60, 70, 0.5)]])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 import pytest
 
@@ -11,6 +10,7 @@ from ffswap.geometry.landmarks import decode_fan_heatmap, decode_fan_peaks
 from ffswap.ops.contrast import lift_dark
 from ffswap.ops.cuda.contrast import Darkness, dark_crops
 from ffswap.ops.cuda.landmarks import HeatmapPeaks
+from tests.gpu.crop_kinds import crops_of_all_kinds, reference_mean
 from tests.gpu.host_programs import STREAM, HostArray, HostPrograms
 
 
@@ -51,23 +51,6 @@ def test_other_heat_maps_are_refused(programs):
             run(HostArray.full(shape, dtype), 2, peaks, STREAM)
     with pytest.raises(InternalError, match="no room for 3"):
         run(HostArray.full((3, 68, 8, 8), np.float32), 3, peaks, STREAM)
-
-
-def crops_of_all_kinds(side: int) -> np.ndarray:
-    """Noise of several brightnesses, a photo-like one with soft light, black, white, pure colours."""
-    rng = np.random.default_rng(2)
-    noise = [rng.uniform(0, top, (3, side, side)) for top in (1, 0.5, 0.2, 0.1, 0.03)]
-    light = cv2.GaussianBlur(rng.uniform(0, 1, (side, side, 3)), (0, 0), side / 12)
-    soft = ((light - light.min()) / np.ptp(light)).transpose(2, 0, 1)
-    plain = [np.full((3, side, side), v) for v in (0.0, 1.0, 70.9 / 255)]
-    colours = [np.eye(3)[k][:, None, None] * np.linspace(0, 1, side)[None, None] for k in range(3)]
-    colours = [np.broadcast_to(c, (3, side, side)) for c in colours]
-    return np.stack([*noise, soft, soft * 0.25, *plain, *colours]).astype(np.float32)
-
-
-def reference_mean(crop: np.ndarray) -> float:
-    codes = np.round(crop[::-1].transpose(1, 2, 0) * 255).astype(np.uint8)
-    return float(cv2.cvtColor(np.ascontiguousarray(codes), cv2.COLOR_RGB2LAB)[..., 0].mean())
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])

@@ -25,7 +25,7 @@ from ...gpu.program import Programs
 __all__ = ["FACES", "VALUES", "HeadDecoder", "detections_of", "overflowing"]
 
 FACES = 128
-"""Rows for the faces of a picture: more than a picture of 640 x 640 pixels can show."""
+"""Rows for the faces of each picture, 7.5 KB to copy; of more the best are kept and the rest reported."""
 
 VALUES = 15
 """Of a row: box (left, top, right, bottom), five times x and y, score."""
