@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,6 +62,7 @@ class FakeCuda:
         return lambda *_: (self.module.CUresult.CUDA_SUCCESS, 0)
 
     def _result(self, name: str, *values: Any) -> tuple[Any, ...]:
+        time.sleep(0)  # as the real one lets other threads run
         return (self.fails.get(name, self.module.CUresult.CUDA_SUCCESS), *values)
 
     def _handle(self) -> int:
@@ -145,6 +147,7 @@ class FakeCuda:
         return self._result("cuFuncGetParamInfo", 0, self.parameters[index])
 
     def cuLaunchKernel(self, function, gx, gy, gz, bx, by, bz, shared, stream, parameters, _):  # noqa: N802
+        time.sleep(0)  # it reads while other threads run
         pointers = ctypes.cast(parameters, ctypes.POINTER(ctypes.c_uint64))
         values = [ctypes.string_at(pointers[i], size) for i, size in enumerate(self.parameters)]
         self.launches.append(Launch(function, (gx, gy, gz), (bx, by, bz), shared, stream, values))
