@@ -45,6 +45,7 @@ class FakeCuda:
     parameters: tuple[int, ...] = ()
     fails: dict[str, Any] = field(default_factory=dict)
     allocated: dict[int, int] = field(default_factory=dict)
+    pinned: dict[int, Any] = field(default_factory=dict)
     busy: set[int] = field(default_factory=set)  # events whose work is not done
     events: set[int] = field(default_factory=set)
     waits: list[tuple[int, int]] = field(default_factory=list)  # (stream, event)
@@ -98,6 +99,15 @@ class FakeCuda:
     def cuMemFree(self, pointer):  # noqa: N802
         del self.allocated[pointer]
         return self._result("cuMemFree")
+
+    def cuMemHostAlloc(self, size, _):  # noqa: N802
+        buffer = ctypes.create_string_buffer(b"\xff" * size, size)
+        self.pinned[ctypes.addressof(buffer)] = buffer
+        return self._result("cuMemHostAlloc", ctypes.addressof(buffer))
+
+    def cuMemFreeHost(self, pointer):  # noqa: N802
+        del self.pinned[pointer]
+        return self._result("cuMemFreeHost")
 
     def cuStreamCreate(self, _):  # noqa: N802
         return self._result("cuStreamCreate", self._handle())
