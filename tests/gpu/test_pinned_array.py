@@ -19,7 +19,8 @@ def cuda(monkeypatch):
 def test_it_is_an_array_in_memory_of_the_driver(cuda, shape):
     with PinnedArray(shape, np.float32) as pinned:
         array = pinned.array
-        assert (array.shape, array.dtype) == (shape, np.float32)
+        assert array.shape == shape
+        assert array.dtype == np.float32
         assert array.flags.c_contiguous
         array[...] = 2
         ((address, buffer),) = cuda.pinned.items()
