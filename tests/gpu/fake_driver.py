@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,6 +45,7 @@ class FakeCuda:
     parameters: tuple[int, ...] = ()
     fails: dict[str, Any] = field(default_factory=dict)
     allocated: dict[int, int] = field(default_factory=dict)
+    pinned: dict[int, Any] = field(default_factory=dict)
     busy: set[int] = field(default_factory=set)  # events whose work is not done
     events: set[int] = field(default_factory=set)
     waits: list[tuple[int, int]] = field(default_factory=list)  # (stream, event)
@@ -61,6 +63,7 @@ class FakeCuda:
         return lambda *_: (self.module.CUresult.CUDA_SUCCESS, 0)
 
     def _result(self, name: str, *values: Any) -> tuple[Any, ...]:
+        time.sleep(0)  # as the real one lets other threads run
         return (self.fails.get(name, self.module.CUresult.CUDA_SUCCESS), *values)
 
     def _handle(self) -> int:
@@ -96,6 +99,15 @@ class FakeCuda:
     def cuMemFree(self, pointer):  # noqa: N802
         del self.allocated[pointer]
         return self._result("cuMemFree")
+
+    def cuMemHostAlloc(self, size, _):  # noqa: N802
+        buffer = ctypes.create_string_buffer(b"\xff" * size, size)
+        self.pinned[ctypes.addressof(buffer)] = buffer
+        return self._result("cuMemHostAlloc", ctypes.addressof(buffer))
+
+    def cuMemFreeHost(self, pointer):  # noqa: N802
+        del self.pinned[pointer]
+        return self._result("cuMemFreeHost")
 
     def cuStreamCreate(self, _):  # noqa: N802
         return self._result("cuStreamCreate", self._handle())
@@ -145,6 +157,7 @@ class FakeCuda:
         return self._result("cuFuncGetParamInfo", 0, self.parameters[index])
 
     def cuLaunchKernel(self, function, gx, gy, gz, bx, by, bz, shared, stream, parameters, _):  # noqa: N802
+        time.sleep(0)  # it reads while other threads run
         pointers = ctypes.cast(parameters, ctypes.POINTER(ctypes.c_uint64))
         values = [ctypes.string_at(pointers[i], size) for i, size in enumerate(self.parameters)]
         self.launches.append(Launch(function, (gx, gy, gz), (bx, by, bz), shared, stream, values))

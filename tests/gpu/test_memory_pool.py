@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -234,26 +235,27 @@ def test_by_default_it_leaves_half_a_gibibyte_to_others(cuda, device):
     assert MemoryPool(device).limit_bytes == 0
 
 
-def test_threads_never_have_the_same_block(device):
-    pool = MemoryPool(device)
-    owners: dict[int, int] = {}
-    clashes = []
+def test_threads_that_take_at_once_have_different_blocks(monkeypatch, cuda, device, pool, streams):
+    pool.give(pool.take((100,), np.uint8, streams[0]), streams[0])
+    cuda.busy.clear()
+    query, together = cuda.cuEventQuery, threading.Barrier(4)
 
-    def work(me):
+    def slow(event):  # so that the others come while the first one looks at the free block
+        time.sleep(0.02)
+        return query(event)
+
+    monkeypatch.setattr(cuda, "cuEventQuery", slow)
+    taken = []
+
+    def work():
         stream = device.stream()
-        for turn in range(300):
-            array = pool.take((1000 + turn % 3 * 5000,), np.uint8, stream)
-            pointer = array.pointer
-            if owners.setdefault(pointer, me) != me:
-                clashes.append(pointer)
-            del owners[pointer]
-            pool.give(array, stream)
+        together.wait()
+        taken.append(pool.take((100,), np.uint8, stream).pointer)
 
-    threads = [threading.Thread(target=work, args=(me,)) for me in range(4)]
+    threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert clashes == []
-    assert pool.in_use_bytes == 0
-    assert pool.held_bytes <= 4 * 3 * 12_000
+    assert len(set(taken)) == 4
+    assert pool.in_use_bytes == pool.held_bytes == 4 * 256

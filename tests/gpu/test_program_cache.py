@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ffswap.errors import DeviceError, InternalError
@@ -115,6 +117,18 @@ def test_a_program_is_compiled_and_loaded_once(cuda, device, sources, compiled):
     assert cuda.unloaded == 1
     programs.close()
     assert cuda.unloaded == 1
+
+
+@pytest.mark.parametrize(("version", "checked"), [(12040, True), (12030, False)])
+def test_arguments_are_checked_where_the_driver_says_the_parameters(
+    monkeypatch, sources, version, checked
+):
+    cuda, device = fake_device(monkeypatch, version=version, parameters=(4, 4))
+    kernel = Programs(device, sources=sources).kernel("probe", "scale")
+    cuda.parameters = (4,)  # what the fake reads when it is launched
+    with pytest.raises(InternalError) if checked else contextlib.nullcontext():
+        kernel.launch(device.stream(), (1,), (1,), np.int32(1))
+    assert len(cuda.launches) == (not checked)
 
 
 def test_threads_that_ask_at_once_get_the_same_kernel(cuda, device, sources, compiled):

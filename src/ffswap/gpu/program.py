@@ -240,6 +240,11 @@ class Programs(Closing):
         cache: folder for compiled programs, shared by any number of processes; made if it is
             missing. None: nothing is kept.
         sources: folder of the programs; ours if not given.
+
+    Attributes:
+        arch: what is compiled for, such as ``sm_90``.
+        cache_error: why a compiled program could not be kept, if one could not: it is used all the
+            same, and compiled again by the next run.
     """
 
     def __init__(
@@ -254,7 +259,6 @@ class Programs(Closing):
         major, minor = device.info.compute_capability
         self.arch = f"sm_{major}{minor}"
         self.cache_error: OutputError | None = None
-        """Why a compiled program could not be kept, if one could not: work goes on without."""
 
     def kernel(self, program: str, name: str) -> Kernel:
         """A kernel, ready to be launched; the same object each time.
