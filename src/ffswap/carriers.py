@@ -119,6 +119,10 @@ class FrameBatch(ABC):
             f"index {self.index}, pts {self.pts[0]}..{self.pts[-1]} x {self.time_base})"
         )
 
+    @abstractmethod
+    def on_host(self) -> Frames:
+        """The same frames in host memory, as they were decoded; what is done to them there stays there."""
+
     def seconds(self, i: int) -> float:
         """Presentation time of frame i of these, in seconds."""
         return float(int(self.pts[i]) * self.time_base)
@@ -172,6 +176,10 @@ class Frames(FrameBatch):
                 raise InternalError(f"planes of shapes {shapes} in a {self.format.name} frame")
             if {y.dtype, cb.dtype, cr.dtype} != {self.format.dtype}:
                 raise InternalError(f"planes of type {y.dtype} in a {self.format.name} frame")
+
+    def on_host(self) -> Frames:
+        """These very frames."""
+        return self
 
     @property
     def height(self) -> int:

@@ -55,10 +55,21 @@ class HostPrograms:
         return HostKernel(self._programs[program], name, self.grids)
 
 
+class _HostArray(DeviceArray):
+    """A DeviceArray whose memory is the host's: what the device does at once is done at once."""
+
+    kept: NDArray[Any]
+
+    def fill_bytes(self, value: int, stream: Any) -> None:  # noqa: ARG002
+        self.kept.view(np.uint8)[...] = value
+
+
 def on_device(array: NDArray[Any]) -> DeviceArray:
-    """A view of a NumPy array that takes itself for one on a device; keep the array."""
+    """A view of a NumPy array that takes itself for one on a device."""
     assert array.flags.c_contiguous
-    return DeviceArray.at(array.ctypes.data, array.shape, array.dtype, "cuda:0")
+    made = _HostArray.at(array.ctypes.data, array.shape, array.dtype, "cuda:0")
+    made.kept = array  # type: ignore[attr-defined]
+    return made
 
 
 def form(subsampling: str, depth: int) -> PixelFormat:

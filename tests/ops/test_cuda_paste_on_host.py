@@ -15,7 +15,7 @@ from ffswap.carriers import Colour, Frames
 from ffswap.errors import InternalError
 from ffswap.geometry.crop_masks import join_boost, split_boost
 from ffswap.models.spec import ImageOutput
-from ffswap.ops.cuda import DeviceFrames, Paster
+from ffswap.ops.cuda import DeviceFrames, Paster, Soundness
 from ffswap.ops.paste import paste_crop
 from tests.ops.device_fakes import (
     AVX2,
@@ -90,6 +90,7 @@ def test_it_pastes_as_the_cpu_does(programs, depth, subsampling):
             matrices,
             on_device(crops),
             on_device(masks),
+            on_device(np.ones(len(where), np.int32)),
             UNIT,
             NO_STREAM,
             opacity=opacity,
@@ -135,7 +136,15 @@ def test_it_reads_a_nets_own_values_and_tiles(programs, boost, dtype):
     tiles = split_boost(made, boost)
     masks = rng.random((1, side, side), np.float32)
     Paster(programs)(
-        device, where, matrices, on_device(tiles), on_device(masks), result, NO_STREAM, boost=boost
+        device,
+        where,
+        matrices,
+        on_device(tiles),
+        on_device(masks),
+        on_device(np.ones(len(where), np.int32)),
+        result,
+        NO_STREAM,
+        boost=boost,
     )
     mean, std = (np.asarray(v, np.float32)[:, None, None] / 255 for v in (result.mean, result.std))
     unit = np.clip(join_boost(tiles, boost).astype(np.float32) * std + mean, 0, 1)
@@ -153,7 +162,16 @@ def test_faces_of_one_frame_lie_over_each_other_in_order(programs):
     places = [(50 + 30 * rng.random(), 40 + 20 * rng.random(), 1.7, 9 * i) for i in range(n)]
     matrices = maps(places, 24)
     crops, masks = rng.random((n, 3, 24, 24), np.float32), rng.random((n, 24, 24), np.float32)
-    Paster(programs)(device, where, matrices, on_device(crops), on_device(masks), UNIT, NO_STREAM)
+    Paster(programs)(
+        device,
+        where,
+        matrices,
+        on_device(crops),
+        on_device(masks),
+        on_device(np.ones(len(where), np.int32)),
+        UNIT,
+        NO_STREAM,
+    )
     paste_on_cpu(frames, where, matrices, crops, masks, [1] * n)
     compare(memory, device, frames)
 
@@ -165,7 +183,14 @@ def test_twenty_frames_take_two_launches(programs):
     crops, masks = np.full((20, 3, 24, 24), 0.8, np.float32), np.ones((1, 24, 24), np.float32)
     del programs.grids[:]
     Paster(programs)(
-        device, np.arange(20), matrices, on_device(crops), on_device(masks), UNIT, NO_STREAM
+        device,
+        np.arange(20),
+        matrices,
+        on_device(crops),
+        on_device(masks),
+        on_device(np.ones(20, np.int32)),
+        UNIT,
+        NO_STREAM,
     )
     paste_on_cpu(frames, range(20), matrices, crops, [masks[0]] * 20, [1] * 20)
     compare(memory, device, frames)
@@ -179,7 +204,7 @@ def test_faces_outside_of_their_frames_are_no_work(programs):
     del programs.grids[:]
     rectangles = Paster(programs)(
         device, np.zeros(1, np.int64), maps(PLACES[9:10], 24), on_device(crops), on_device(masks),
-        UNIT, NO_STREAM,
+        on_device(np.ones(1, np.int32)), UNIT, NO_STREAM,
     )  # fmt: skip
     assert rectangles.tolist() == [[0, 0, 0, 0]]
     assert programs.grids == []
@@ -199,6 +224,26 @@ def test_arrays_of_another_shape_are_refused(programs, picture, masks):
     with pytest.raises(InternalError):
         Paster(programs)(
             device, np.zeros(1, np.int64), maps(PLACES[:1], 8), on_device(made),
-            on_device(weight), UNIT, NO_STREAM,
+            on_device(weight), on_device(np.ones(1, np.int32)), UNIT, NO_STREAM,
         )  # fmt: skip
     assert len(memory)
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_faces_with_values_that_are_no_numbers_stay_as_they_are(programs, half):
+    memory, device = packed(noisy_frames(3, form("420", 8), Colour(), HEIGHT, WIDTH))
+    before = memory.copy()
+    where, matrices = np.arange(3), maps([PLACES[0]] * 3, 24)
+    tiles = np.full((3 * 4, 3, 12, 12), 0.5, np.float16 if half else np.float32)
+    tiles[5, 1, 7, 3], tiles[8, 0, 11, 11] = np.nan, np.inf  # in the second face, and the third
+    sound = np.full(3, -1, np.int32)
+    Soundness(programs)(on_device(tiles), on_device(sound), NO_STREAM)
+    assert (sound != 0).tolist() == [True, False, False]
+    masks = np.ones((1, 24, 24), np.float32)
+    Paster(programs)(
+        device, where, matrices, on_device(tiles), on_device(masks), on_device(sound), UNIT,
+        NO_STREAM, boost=2,
+    )  # fmt: skip
+    each = device.layout.frame_bytes
+    same = [(memory[i * each :][:each] == before[i * each :][:each]).all() for i in range(3)]
+    assert same == [False, True, True]

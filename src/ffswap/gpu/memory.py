@@ -85,6 +85,12 @@ class DeviceArray:
             raise InternalError(f"{self!r} is copied into contiguous arrays only")
         call("cuMemcpyDtoHAsync", array.ctypes.data, self.pointer, self.nbytes, stream.raw)
 
+    def copy_across(self, other: DeviceArray, stream: Stream) -> None:
+        """Start to copy another array of the same shape and type on the device into it."""
+        if other.shape != self.shape or other.dtype != self.dtype:
+            raise InternalError(f"{other!r} does not fit into {self!r}")
+        call("cuMemcpyDtoDAsync", self.pointer, other.pointer, self.nbytes, stream.raw)
+
     def fill_bytes(self, value: int, stream: Stream) -> None:
         """Start to set every byte of it to `value`, 0 to 255."""
         call("cuMemsetD8Async", self.pointer, value, self.nbytes, stream.raw)

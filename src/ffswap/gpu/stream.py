@@ -86,11 +86,18 @@ class Stream:
     """An ordered queue of work of one device, independent of the default stream.
 
     Made by `Device.stream` while its context is current. Used by one thread at a time.
+
+    Args:
+        urgent: its work is begun before that of other streams, where both wait for the device.
     """
 
-    def __init__(self) -> None:
-        flags = driver().CUstream_flags
-        self.raw: Any = call("cuStreamCreate", int(flags.CU_STREAM_NON_BLOCKING))
+    def __init__(self, *, urgent: bool = False) -> None:
+        flags = int(driver().CUstream_flags.CU_STREAM_NON_BLOCKING)
+        if urgent:
+            _, greatest = call("cuCtxGetStreamPriorityRange")
+            self.raw: Any = call("cuStreamCreateWithPriority", flags, greatest)
+        else:
+            self.raw = call("cuStreamCreate", flags)
         self._handle = int(self.raw)
 
     @property

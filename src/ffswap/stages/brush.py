@@ -17,7 +17,7 @@ from .feed import SharedNet, face_crops
 from .masks import FaceMasks, soft_edge
 from .net_paint import Group, NetPaint
 
-__all__ = ["HostBrush", "landmarks_of", "without_covers"]
+__all__ = ["HostBrush", "landmarks_of", "to_unit", "without_covers"]
 
 COVER_SIGMA = 0.012
 """Softness of the edge of what lies before a face, by the side of the crop: that of the embedded
@@ -83,7 +83,7 @@ class HostBrush:
         persons = np.repeat([paint.person for _, paint in group], self._boost**2)
         more = {name: rows[persons] for name, rows in self._sources.items()}
         made = self._net(split_boost(crops, self._boost), more)
-        made = join_boost(_to_unit(made, self._result), self._boost)
+        made = join_boost(to_unit(made, self._result), self._boost)
         # Rows of nets are NaN as a whole, and the first pixels of a crop are one of each tile.
         bad = np.isnan(masks[:, 0, 0]) | np.isnan(made[:, 0, : self._boost, : self._boost]).any(
             (1, 2)
@@ -124,7 +124,7 @@ def without_covers(mask: F32, paint: NetPaint) -> F32:
     return np.minimum(mask, soft_edge(free, max(0.6, COVER_SIGMA * side)))
 
 
-def _to_unit(picture: F32, result: ImageOutput) -> F32:
+def to_unit(picture: F32, result: ImageOutput) -> F32:
     """A net's picture (n, 3, S, S) to RGB, 0 to 1."""
     mean = np.asarray(result.mean, np.float32)[:, None, None] / 255
     std = np.asarray(result.std, np.float32)[:, None, None] / 255

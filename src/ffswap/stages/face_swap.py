@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..carriers import F32, I64, Faces, Frames
+from ..carriers import F32, I64, Faces, FrameBatch
 from ..geometry.hand import hand_polygons
 from .choose import FaceChooser
 from .hands import HandTracker
@@ -24,7 +24,7 @@ class Tracker(Protocol):
     def faces_seen(self) -> int:
         """Different faces so far."""
 
-    def __call__(self, frames: Frames) -> Faces:
+    def __call__(self, frames: FrameBatch) -> Faces:
         """The faces of the next frames of the clip."""
 
 
@@ -43,7 +43,7 @@ class FacePainter(Protocol):
         """
 
     def plan(
-        self, frames: Frames, faces: Faces, covers: Sequence[Sequence[F32]], who: I64
+        self, frames: FrameBatch, faces: Faces, covers: Sequence[Sequence[F32]], who: I64
     ) -> list[list[Any]]:
         """What will be painted into each of the frames; reads them, changes nothing.
 
@@ -54,7 +54,7 @@ class FacePainter(Protocol):
             who: (m,) number of the source whose face each of them gets.
         """
 
-    def paint(self, frames: Frames, plans: list[list[Any]]) -> None:
+    def paint(self, frames: FrameBatch, plans: list[list[Any]]) -> None:
         """Paint what `plan` returned for these frames, in place."""
 
 
@@ -138,7 +138,7 @@ class FaceSwap:
         for painter in self._painters:
             painter.check()
 
-    def look(self, frames: Frames) -> SwapPlan:
+    def look(self, frames: FrameBatch) -> SwapPlan:
         """What to paint into each of the next frames."""
         found = self._tracker(frames)
         who = self._assign(frames, found)
@@ -149,22 +149,22 @@ class FaceSwap:
         counts.faces += len(chosen)
         covers: list[list[F32]] = []
         if self._hands is not None:
-            hands = self._hands(frames, chosen)
+            hands = self._hands(frames.on_host(), chosen)
             covers = [[p for hand in here for p in hand_polygons(hand.points)] for here in hands]
         paints = [painter.plan(frames, chosen, covers, who) for painter in self._painters]
         return SwapPlan(chosen, paints)
 
-    def _assign(self, frames: Frames, faces: Faces) -> I64:
+    def _assign(self, frames: FrameBatch, faces: Faces) -> I64:
         """(n,) number of the source that each face gets, -1 for none."""
         who = np.full(len(faces), -1, np.int64)
         if self._people is not None:
-            who = self._people(frames, faces)
+            who = self._people(frames.on_host(), faces)
         rest = np.flatnonzero(who < 0)
         if self._others is not None and len(rest):
             who[rest[self._chooser(frames, faces.rows(rest))]] = self._others
         return who
 
-    def paint(self, frames: Frames, plan: SwapPlan) -> None:
+    def paint(self, frames: FrameBatch, plan: SwapPlan) -> None:
         """Paint what `look` returned for these frames, in place."""
         for painter, paints in zip(self._painters, plan.paints, strict=True):
             painter.paint(frames, paints)

@@ -9,7 +9,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from ..carriers import F32, I64, Frames
+from ..carriers import F32, I64, FrameBatch
 from ..engines import Session
 from ..errors import InternalError, ModelError
 from ..geometry import affine, landmarks
@@ -45,7 +45,7 @@ class CropLandmarker(ABC):
             raise InternalError(f"model {spec.name!r} is of the family {spec.family}")
         self._spec, self._size = spec, spec.size
 
-    def __call__(self, frames: Frames, frame: I64, box: F32, angle: I64) -> tuple[F32, F32]:
+    def __call__(self, frames: FrameBatch, frame: I64, box: F32, angle: I64) -> tuple[F32, F32]:
         """Look at all faces of a batch of frames at once.
 
         Args:
@@ -71,7 +71,7 @@ class CropLandmarker(ABC):
 
     @abstractmethod
     def _look(
-        self, frames: Frames, frame: I64, matrices: Sequence[NDArray[np.float64]]
+        self, frames: FrameBatch, frame: I64, matrices: Sequence[NDArray[np.float64]]
     ) -> tuple[F32, F32]:
         """Landmarks (n, 68, 2) in pixels of the crops that the matrices give, and scores (n,)."""
 
@@ -90,12 +90,13 @@ class Landmarker(CropLandmarker):
         self._reads, self._decode = _HEADS[spec.family]
 
     def _look(
-        self, frames: Frames, frame: I64, matrices: Sequence[NDArray[np.float64]]
+        self, frames: FrameBatch, frame: I64, matrices: Sequence[NDArray[np.float64]]
     ) -> tuple[F32, F32]:
+        host = frames.on_host()
         tensors = self._net(
             lift_dark(
                 cpu.crop_rgb(
-                    frames.planes[i], frames.format, frames.colour, matrix, self._size,
+                    host.planes[i], host.format, host.colour, matrix, self._size,
                     pad_black=True,
                 )
             )

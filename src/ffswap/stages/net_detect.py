@@ -11,7 +11,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from ..carriers import F32, Frames
+from ..carriers import F32, FrameBatch, Frames
 from ..engines import Session
 from ..errors import InternalError, ModelError, OptionError
 from ..geometry import affine, boxes, heads
@@ -106,11 +106,11 @@ class TurningDetector(ABC):
         self._iou = OVERLAP[len(angles)] if options.iou is None else options.iou
         self._size = spec.picture.size
 
-    def views(self, frames: Frames) -> tuple[View, ...]:
+    def views(self, frames: FrameBatch) -> tuple[View, ...]:
         """The whole frame."""
         return (View(0, 0, frames.width, frames.height),)
 
-    def __call__(self, frames: Frames, wanted: Sequence[tuple[int, View]]) -> list[Detections]:
+    def __call__(self, frames: FrameBatch, wanted: Sequence[tuple[int, View]]) -> list[Detections]:
         """Search views of frames, as `FaceDetector` says; the points are five.
 
         Raises:
@@ -147,7 +147,7 @@ class TurningDetector(ABC):
         )
 
     @abstractmethod
-    def _search(self, frames: Frames, shots: Sequence[Shot]) -> list[Detections]:
+    def _search(self, frames: FrameBatch, shots: Sequence[Shot]) -> list[Detections]:
         """What is in each of the pictures, suppressed, in pixels of the net's input.
 
         Raises:
@@ -175,8 +175,8 @@ class NetDetector(TurningDetector):
         super().__init__(spec, options, angles)
         self._net, self._decode = PictureNet(session, spec), _HEADS[spec.family]
 
-    def _search(self, frames: Frames, shots: Sequence[Shot]) -> list[Detections]:
-        tensors = self._net(self._pictures(frames, shots))
+    def _search(self, frames: FrameBatch, shots: Sequence[Shot]) -> list[Detections]:
+        tensors = self._net(self._pictures(frames.on_host(), shots))
         decoded = [
             self._decode(answers, self._size, self._score) for answers in zip(*tensors, strict=True)
         ]

@@ -4,6 +4,7 @@
 //     thread (x, y, 2 * face + grid)  ->  sample (left + x, top + y) of luma (grid 0), or of Cb and Cr (grid 1)
 //        reads: 4 values of the mask; where the mask is not 0: 4 pixels of the net's picture, all colours
 //               (4 blocks of factor^2 where the crop shrinks into the frame)
+//        of a face that is not sound nothing is read or written but its flag
 //        reads and writes: its own sample, which no other thread of the launch touches: two faces of one
 //               frame never share a launch
 #include "common.cuh"
@@ -79,12 +80,13 @@ __device__ __forceinline__ void blend(const Frames &f, int frame, int plane, int
 
 extern "C" __global__ void paste(const __grid_constant__ Frames frames, const __grid_constant__ Faces faces,
                                  const __grid_constant__ Picture picture, const void *__restrict__ values,
-                                 const float *__restrict__ masks) {
+                                 const float *__restrict__ masks, const int *__restrict__ sound) {
     int x = blockIdx.x * blockDim.x + threadIdx.x, y = blockIdx.y * blockDim.y + threadIdx.y;
     int grid = blockIdx.z & 1;
     const Face &face = faces.each[blockIdx.z >> 1];
     const Part &part = face.part[grid];
     if (x >= part.width || y >= part.height) return;
+    if (!sound[face.row / (picture.boost * picture.boost)]) return;
     int side = picture.side * picture.boost;
     Mask mask = {masks + uint64(face.mask) * side * side, side, side, face.opacity};
     float alpha = read(mask, part.reading, x, y, false, 0.0f);

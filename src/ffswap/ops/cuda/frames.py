@@ -15,6 +15,7 @@ from ...carriers import I64, Colour, FrameBatch, Frames, PixelFormat, Plane
 from ...errors import InternalError
 from ...gpu import DeviceArray, Event, PinnedArray, Stream
 from ...gpu.memory import copy_rectangle
+from .painting import Painting
 
 __all__ = ["DeviceFrames", "PlaneLayout", "RegionDownload", "layout_of", "region_bytes"]
 
@@ -101,6 +102,8 @@ class DeviceFrames(FrameBatch):
         layout: where the planes of a frame are.
         format: and the others up to `pixel_aspect`: see `FrameBatch`.
         ready: recorded behind the last write; None: written on the stream that reads them.
+        host: the same frames as they were in host memory, or None.
+        painting: what was painted since; None: nobody wants to know.
     """
 
     buffer: DeviceArray
@@ -113,6 +116,8 @@ class DeviceFrames(FrameBatch):
     rotation: int = 0
     pixel_aspect: float = 1.0
     ready: Event | None = None
+    host: Frames | None = None
+    painting: Painting | None = None
 
     def __post_init__(self) -> None:
         self._check_times(len(self.pts))
@@ -132,6 +137,16 @@ class DeviceFrames(FrameBatch):
         """Columns of the luma plane."""
         return self.layout.width
 
+    def on_host(self) -> Frames:
+        """The frames that were uploaded.
+
+        Raises:
+            InternalError: they were never in host memory.
+        """
+        if self.host is None:
+            raise InternalError(f"{self!r} are in device memory only")
+        return self.host
+
     @classmethod
     def upload(
         cls,
@@ -140,6 +155,7 @@ class DeviceFrames(FrameBatch):
         staging: PinnedArray,
         stream: Stream,
         ready: Event | None = None,
+        painting: Painting | None = None,
     ) -> DeviceFrames:
         """Pack frames into pinned memory and start to copy them to the device.
 
@@ -150,6 +166,7 @@ class DeviceFrames(FrameBatch):
                 this far.
             stream: of the copy.
             ready: is recorded behind the copy, if given.
+            painting: goes with the frames.
         """
         layout = layout_of(frames.format, frames.height, frames.width)
         nbytes = len(frames) * layout.frame_bytes
@@ -164,6 +181,7 @@ class DeviceFrames(FrameBatch):
             buffer=buffer, layout=layout, format=frames.format, colour=frames.colour,
             pts=frames.pts, time_base=frames.time_base, index=frames.index,
             rotation=frames.rotation, pixel_aspect=frames.pixel_aspect, ready=ready,
+            host=frames, painting=painting,
         )  # fmt: skip
 
     def with_ready(self, ready: Event | None) -> DeviceFrames:

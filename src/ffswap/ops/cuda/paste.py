@@ -68,6 +68,7 @@ class Paster:
         matrices: F64,
         picture: DeviceArray,
         masks: DeviceArray,
+        sound: DeviceArray,
         result: _Result,
         stream: Stream,
         *,
@@ -83,6 +84,7 @@ class Paster:
             picture: (n * boost**2, 3, s, s) float32 or float16 RGB, tiles as in
                 `geometry.crop_masks.split_boost`; the crop has S = s * boost pixels a side.
             masks: (n, S, S) or (1, S, S) float32, 0 (the frame) to 1 (the picture).
+            sound: (n,) int32; where it is 0 the frame stays as it is: see `Soundness`.
             result: what the values of the picture mean.
             stream: of the work.
             opacity: (n,) by which the masks are multiplied, 0 to 1; None: 1.
@@ -97,6 +99,8 @@ class Paster:
         n = len(where)
         side = picture.shape[-1]
         _check(n, picture, masks, side, boost)
+        if sound.shape != (n,) or sound.dtype != np.int32:
+            raise InternalError(f"{sound!r} does not say which of {n} faces are sound")
         faces, parts = _pack(frames, where, matrices, side * boost)
         faces["row"] = np.arange(n) * boost**2
         faces["mask"] = np.arange(n) if masks.shape[0] > 1 else 0
@@ -117,6 +121,7 @@ class Paster:
                     told,
                     picture,
                     masks,
+                    sound,
                 )
         return touched(frames, parts)
 

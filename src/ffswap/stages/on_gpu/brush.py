@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
 import queue
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ...carriers import F32, FrameBatch
+from ...carriers import F32, I64, FrameBatch
 from ...closing import Closing
 from ...errors import InternalError
-from ...gpu import DeviceArray, PinnedArray
+from ...geometry.crop_masks import join_boost
+from ...gpu import DeviceArray, Event, PinnedArray
 from ...models import ModelSpec
-from ...ops.cuda import CropReader, DeviceFrames, NetForm, Paster, Soundness
-from ..brush import landmarks_of, without_covers
+from ...ops.cuda import CropReader, DeviceFrames, NetForm, Painting, Paster, Soundness
+from ..brush import landmarks_of, to_unit, without_covers
 from ..masks import FaceMasks
-from ..net_paint import Group
+from ..net_paint import Group, NetPaint
 from .find import on_device
 from .lane import DeviceNet, Lane
 
@@ -66,8 +70,28 @@ class _Hand(Closing):
                 table.copy_from(rows.astype(table.dtype), lane.stream)
                 lane.finish()
                 self.sources[name] = table
-            self.persons: tuple[int, ...] = ()
+            self.staged = Event()
+            stack.callback(self.staged.close)
+            self._persons: tuple[int, ...] = ()
             self._stack = stack.pop_all()
+
+    def choose(self, persons: Sequence[int]) -> None:
+        """Start to give each row of the net the source of a person."""
+        wanted = (*persons, *[persons[-1]] * (self.net.most - len(persons)))
+        if not self.sources or wanted == self._persons:
+            return
+        for name, table in self.sources.items():
+            for row, person in enumerate(wanted):
+                to = self.net.inputs[name].rows(row, row + 1)
+                to.copy_across(table.rows(person, person + 1), self.lane.stream)
+        self._persons = wanted
+
+    def fetch(self, array: DeviceArray) -> NDArray[Any]:
+        """A copy on the host; waits for it."""
+        host = np.empty(array.shape, array.dtype)
+        array.copy_to(host, self.lane.stream)
+        self.lane.finish()
+        return host
 
     def close(self) -> None:
         """Free its memory; closing twice is allowed."""
@@ -124,12 +148,12 @@ class DeviceBrush(Closing):
 
     def _fixed_mask(self, hand: _Hand, stack: ExitStack) -> DeviceArray | None:
         """The mask of all faces, where it is the same for all."""
-        mask = self._masks.fixed(self.size)
-        if mask is None:
+        if not self._masks.is_box:
             return None
-        device: DeviceArray = hand.lane.device.empty((1, self.size, self.size), np.float32)
+        mask = np.ascontiguousarray(self._masks.box(self.size)[np.newaxis])
+        device: DeviceArray = hand.lane.device.empty(mask.shape, np.float32)
         stack.callback(device.close)
-        device.copy_from(np.ascontiguousarray(mask[np.newaxis]), hand.lane.stream)
+        device.copy_from(mask, hand.lane.stream)
         hand.lane.finish()
         return device
 
@@ -166,26 +190,143 @@ class DeviceBrush(Closing):
         here = on_device(frames)
         with self._hand() as hand:
             hand.lane.begin(here)
-            # Crops are taken before anything is painted: a group holds whole frames.
-            order = sorted(range(len(group)), key=lambda row: (group[row][0], group[row][1].side_px))
-            ordered = [group[row] for row in order]
-            for start in range(0, len(ordered), self._most):
-                self._some(here, hand, ordered[start : start + self._most], told)
+            for chunk in self._chunks(group):
+                self._chunk(here, hand, chunk, told)
             hand.lane.end(here)
 
-    def _some(
-        self, frames: DeviceFrames, hand: _Hand, group: Group, told: Callable[[int, int], None]
+    def _chunks(self, group: Group) -> Iterator[Group]:
+        """Whole frames, as many as go together; of each frame from the narrowest face to the widest."""
+        ordered = sorted(group, key=lambda one: (one[0], one[1].side_px))
+        chunk: list[tuple[int, NetPaint]] = []
+        for _, faces in itertools.groupby(ordered, key=lambda one: one[0]):
+            here = list(faces)
+            if chunk and len(chunk) + len(here) > self._most:
+                yield chunk
+                chunk = []
+            chunk += here
+        if chunk:
+            yield chunk
+
+    def _chunk(
+        self, frames: DeviceFrames, hand: _Hand, chunk: Group, told: Callable[[int, int], None]
     ) -> None:
-        n, stream = len(group), hand.lane.stream
-        where = np.array([i for i, _ in group], np.int64)
-        matrices = np.stack([paint.matrix for _, paint in group])
-        made = self._generate(frames, hand, group, where, matrices)
-        masks = self._box
-        if masks is None or any(paint.covers for _, paint in group):
-            masks = self._host_masks(frames, hand, group, where, matrices, made)
-        sound = hand.soundness(made, n, frames.sound_flags(n), stream)
+        """Paint faces of whole frames: all crops are taken before anything is painted."""
+        if len(chunk) <= self._most:
+            made, masks = self._make(frames, hand, chunk)
+            self._paste(frames, hand, chunk, made, masks, told)
+            return
+        with ExitStack() as stack:
+            parts: list[tuple[Group, list[DeviceArray]]] = []
+            for start in range(0, len(chunk), self._most):
+                part = chunk[start : start + self._most]
+                kept: list[DeviceArray] = []
+                for array in self._make(frames, hand, part):
+                    if array is self._box:
+                        kept.append(array)
+                        continue
+                    copy = hand.lane.device.empty(array.shape, array.dtype)
+                    stack.callback(copy.close)
+                    copy.copy_across(array, hand.lane.stream)
+                    kept.append(copy)
+                parts.append((part, kept))
+            for part, (made, masks) in parts:
+                self._paste(frames, hand, part, made, masks, told)
+            hand.lane.finish()
+
+    def _make(
+        self, frames: DeviceFrames, hand: _Hand, group: Group
+    ) -> tuple[DeviceArray, DeviceArray]:
+        """What the net makes of the faces (n * boost**2, 3, s, s), and their masks."""
+        where, matrices = _places(group)
+        before = None if self._masks.is_box else self._crops(frames, hand, where, matrices)
+        made = self._generate(frames, hand, group)
+        if self._box is not None and not any(paint.covers for _, paint in group):
+            return made, self._box
+        if before is None:
+            masks = np.repeat(self._masks.box(self.size)[np.newaxis], len(group), 0)
+        else:
+            masks = self._masks.before(before)
+            after = self._pictures(hand, made)
+            np.minimum(masks, self._masks.after(after, landmarks_of(group)), out=masks)
+        hand.staged.synchronize()  # rule 4 of `gpu.stream`
+        for row, (_, paint) in enumerate(group):
+            hand.staging.array[row] = without_covers(masks[row], paint)
+        n = len(group)
+        hand.masks.rows(0, n).copy_from(hand.staging.array[:n], hand.lane.stream)
+        hand.lane.stream.record(hand.staged)
+        return made, hand.masks.rows(0, n)
+
+    def _crops(
+        self, frames: DeviceFrames, hand: _Hand, where: I64, matrices: NDArray[np.float64]
+    ) -> F32:
+        """(n, 3, S, S) of the host, 0 to 1."""
+        device = hand.crops.rows(0, len(where))
+        hand.reader(frames, where, matrices, device, NetForm(), hand.lane.stream)
+        return hand.fetch(device)
+
+    def _generate(self, frames: DeviceFrames, hand: _Hand, group: Group) -> DeviceArray:
+        """Start to take the crops and to run the net over them."""
+        where, matrices = _places(group)
+        stream, net, tiles = hand.lane.stream, hand.net, len(group) * self._boost**2
+        given = net.inputs[self._spec.picture.name]
+        target = given if hand.tiles is None else hand.tiles
+        hand.reader(
+            frames, where, matrices, target.rows(0, tiles), self._form, stream, boost=self._boost
+        )
+        persons = [paint.person for _, paint in group for _ in range(self._boost**2)]
+        made = net.outputs[self._output]
+        if hand.tiles is None or hand.made is None:
+            hand.choose(persons)
+            net.run(tiles)
+            return made.rows(0, tiles)
+        for start in range(0, tiles, net.most):
+            count = min(net.most, tiles - start)
+            given.rows(0, count).copy_across(hand.tiles.rows(start, start + count), stream)
+            hand.choose(persons[start : start + count])
+            net.run(count)
+            hand.made.rows(start, start + count).copy_across(made.rows(0, count), stream)
+        return hand.made.rows(0, tiles)
+
+    def _pictures(self, hand: _Hand, made: DeviceArray) -> F32:
+        """(n, 3, S, S) what the net made, on the host, 0 to 1."""
+        return join_boost(to_unit(hand.fetch(made).astype(np.float32), self._result), self._boost)
+
+    def _paste(
+        self,
+        frames: DeviceFrames,
+        hand: _Hand,
+        group: Group,
+        made: DeviceArray,
+        masks: DeviceArray,
+        told: Callable[[int, int], None],
+    ) -> None:
+        where, matrices = _places(group)
+        painting, stream = painting_of(frames), hand.lane.stream
+        sound = painting.flags(len(group))
+        hand.soundness(made, sound, stream)
         rectangles = hand.paster(
-            frames, where, matrices, made, masks, self._result, stream,
+            frames, where, matrices, made, masks, sound, self._result, stream,
             opacity=np.array([paint.opacity for _, paint in group], np.float32), boost=self._boost,
         )  # fmt: skip
-        frames.painted(where, rectangles, told, sound)
+        painting.add(where, rectangles, told)
+
+    def close(self) -> None:
+        """Free its memory, after the work of its lanes; closing twice is allowed."""
+        self._stack.close()
+
+
+def painting_of(frames: DeviceFrames) -> Painting:
+    """Where painters note what they did.
+
+    Raises:
+        InternalError: the frames keep no record.
+    """
+    if frames.painting is None:
+        raise InternalError(f"{frames!r} keep no record of what is painted")
+    return frames.painting
+
+
+def _places(group: Group) -> tuple[I64, NDArray[np.float64]]:
+    """(n,) frames and (n, 2, 3) matrices of faces."""
+    where = np.array([i for i, _ in group], np.int64)
+    return where, np.stack([paint.matrix for _, paint in group])

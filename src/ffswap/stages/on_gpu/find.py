@@ -115,9 +115,7 @@ class DeviceDetector(TurningDetector, Closing):
         )
         net.run(n)
         tensors = [net.outputs[name] for name in self._names]
-        self._decode(
-            tensors, n, self._counts.device, self._rows.device, self._scratch, stream
-        )
+        self._decode(tensors, n, self._counts.device, self._rows.device, self._scratch, stream)
         counts, rows = self._counts.fetch(n), self._rows.fetch(n)
         self._lane.finish()
         return detections_of(np.asarray(counts, np.int32), np.asarray(rows, np.float32))
@@ -161,9 +159,7 @@ class DeviceLandmarker(CropLandmarker, Closing):
                 self._peaks = _Answer(lane, (net.most, 68), np.float32, stack)
             self._stack = stack.pop_all()
 
-    def _look(
-        self, frames: FrameBatch, frame: I64, matrices: Matrices
-    ) -> tuple[F32, F32]:
+    def _look(self, frames: FrameBatch, frame: I64, matrices: Matrices) -> tuple[F32, F32]:
         here, table = on_device(frames), np.stack(matrices)
         self._lane.begin(here)
         parts = [
@@ -185,9 +181,7 @@ class DeviceLandmarker(CropLandmarker, Closing):
         self._reader(frames, where, matrices, plain, NetForm(), stream, pad_black=True)
         self._darkness(plain, n, self._light.device, stream)
         light = self._light.fetch(n)
-        self._reader(
-            frames, where, matrices, given.rows(0, n), self._form, stream, pad_black=True
-        )
+        self._reader(frames, where, matrices, given.rows(0, n), self._form, stream, pad_black=True)
         answer = self._run(n)
         if dark := dark_crops(np.asarray(light, np.float32)):
             self._lift(dark)

@@ -45,7 +45,7 @@ class Lane(Closing):
     def end(self, frames: DeviceFrames) -> None:
         """Say that the frames are painted once the work that is on the lane now is done."""
         if frames.ready is None:
-            frames.ready = Event()
+            raise InternalError(f"{frames!r} cannot tell when they are painted")
         self.stream.record(frames.ready)
 
     def finish(self) -> None:
