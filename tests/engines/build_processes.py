@@ -21,7 +21,7 @@ _SOON_S = 30
 
 _PARENT = """
 import json, signal, subprocess, sys
-from ffswap.engines.build import build_plan, job_from_json
+from ffswap.engines.build import PlanBuilder, job_from_json
 real = subprocess.Popen
 def spy(*args, **options):
     global child
@@ -32,17 +32,24 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever started this
 def progress(event):
     if event.phase not in ("loading TensorRT", "reading the net"):
         print(child.pid, flush=True)
-build_plan(job_from_json(json.loads(sys.argv[1])), progress=progress)
+with PlanBuilder() as builder:
+    with builder.begin(job_from_json(json.loads(sys.argv[1]))) as pending:
+        pending.result(progress=progress)
+    print("built", flush=True)
+    sys.stdin.readline()
 """
 
 
 def start_parent(job: BuildJob) -> subprocess.Popen[bytes]:
-    """A process that builds, and prints the id of its child as soon as TensorRT is at it."""
+    """A process that builds; it prints the id of its child as soon as TensorRT is at it.
+
+    When the plan is there it prints ``built``, and waits for a line before it ends the child.
+    """
     data = {**vars(job), "onnx": str(job.onnx), "plan": str(job.plan)}
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(one for one in sys.path if one)}
     return subprocess.Popen(
         [sys.executable, "-c", _PARENT, json.dumps(data)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment,
     )  # fmt: skip
 
 

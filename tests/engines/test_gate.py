@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from ffswap.engines.gate import check_limits, measure
+from ffswap.engines.gate import check_limits, measure, reference_rows
 from ffswap.engines.manifest import GateLimits
 from ffswap.errors import QualityError
 
@@ -29,7 +29,7 @@ def fp16(feeds):
 
 
 def gate(candidate, batches=(1, 2, 4), samples=SAMPLES):
-    return measure(candidate, fp32, samples, batches, where="engine")
+    return measure(candidate, reference_rows(fp32, samples), samples, batches, where="engine")
 
 
 def test_rounding_passes_and_its_figures_are_those_of_rounding():
@@ -138,7 +138,7 @@ def test_whole_numbers_count_by_how_many_differ():
         outputs["ids"][:, 0] ^= 1
         return {"ids": outputs["ids"].astype(np.int32)}
 
-    figures = measure(one_wrong, ids, SAMPLES, (1, 4), where="reference")
+    figures = measure(one_wrong, reference_rows(ids, SAMPLES), SAMPLES, (1, 4), where="reference")
     assert figures.where == "reference"
     assert figures.outputs[0].relative_l2 == pytest.approx(0.1)
 
@@ -150,5 +150,5 @@ def test_an_output_of_zeros_has_an_absolute_error():
     def small(feeds):
         return {"y": np.full((len(feeds["x"]), 2), 1e-3, np.float32)}
 
-    figures = measure(small, zeros, SAMPLES, (1,), where="engine")
+    figures = measure(small, reference_rows(zeros, SAMPLES), SAMPLES, (1,), where="engine")
     assert figures.outputs[0].relative_l2 == pytest.approx(1e-3 * np.sqrt(2))

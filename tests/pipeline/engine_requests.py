@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ffswap.engines.build import build_plan
+from ffswap.engines.build import BuildJob, PlanBuilder
 from ffswap.options import BuildOptions
 from ffswap.pipeline.engine_build import EngineReport
 from ffswap.pipeline.engines import build_engines
@@ -62,17 +62,16 @@ def files(store: Path) -> list[str]:
 class Builds:
     """How many plans were built, by really building them."""
 
-    def __init__(self) -> None:
-        self.count = 0
-        self._real = build_plan
-
-    def __call__(self, *args: Any, **options: Any) -> Any:
-        self.count += 1
-        return self._real(*args, **options)
+    count = 0
 
 
 def count_builds(monkeypatch: pytest.MonkeyPatch) -> Builds:
     """Count from now on."""
-    builds = Builds()
-    monkeypatch.setattr("ffswap.pipeline.engine_build.build_plan", builds)
+    builds, real = Builds(), PlanBuilder.begin
+
+    def begin(builder: PlanBuilder, job: BuildJob) -> Any:
+        builds.count += 1
+        return real(builder, job)
+
+    monkeypatch.setattr(PlanBuilder, "begin", begin)
     return builds

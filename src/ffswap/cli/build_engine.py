@@ -200,7 +200,7 @@ def _tell(report: BuildReport) -> None:
 
 def _line(one: EngineReport) -> str:
     key, gate = one.manifest.key, one.manifest.gate
-    done = f"in {clock(one.manifest.build_seconds)}" if one.status == "built" else "there already"
+    done = f"in {clock(one.seconds)}" if one.status == "built" else "there already"
     error = max((output.relative_l2 for output in gate.outputs), default=0.0) if gate else 0.0
     return printable(
         f"{key.model} {key.precision} batch {','.join(map(str, key.batches))}: {done}, "

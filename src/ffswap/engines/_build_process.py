@@ -1,18 +1,16 @@
-"""The child process of `build`: it builds one plan, says how far it is, and ends.
+"""The child process of `build`: it loads TensorRT, then builds one plan after the other.
 
-On stdin comes the job, and then nothing: its end means that the parent is gone. On stdout go lines
-of JSON: events, and at the end a result or an error. What C++ libraries print goes to stderr.
+Jobs come from the parent; events go there, and for each job a result or an error. The side of the
+parent is in `build`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
-import sys
-import threading
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -21,13 +19,11 @@ from ..files import write_error
 from ..gpu import Device
 from . import _timing_cache
 from ._build_progress import make_monitor
-from .build import BuildJob, job_from_json, known_targets
-from .trt_api import Logger, TrtApi, load_api
+from ._parent import Channel, Jobs
+from .build import BuildJob, known_targets
+from .trt_api import Logger, Product, TrtApi, load_api
 
 __all__ = ["main"]
-
-_STDIN, _STDOUT, _STDERR = 0, 1, 2
-_CHUNK_BYTES = 4096
 
 _NO_MEMORY = re.compile(r"out ?of ?memory|cuda oom|bad_alloc|memoryallocation", re.IGNORECASE)
 _NO_WORKSPACE = re.compile(r"insufficient workspace|increas\w+ the workspace", re.IGNORECASE)
@@ -39,55 +35,65 @@ _MEMORY_HINT = (
 )
 
 
-class _Channel:
-    """The way to the parent: one JSON object a line."""
-
-    def __init__(self) -> None:
-        self._fd = os.dup(_STDOUT)
-        os.dup2(_STDERR, _STDOUT)
-        self._lock = threading.Lock()
-
-    def send(self, message: Mapping[str, Any]) -> None:
-        data = json.dumps(message).encode() + b"\n"
-        # Without a parent nobody listens; `_watch` ends this process then.
-        with self._lock, contextlib.suppress(BrokenPipeError):
-            while data:
-                data = data[os.write(self._fd, data) :]
-
-    def tell(self, phase: str, done: int | None = None, total: int | None = None) -> None:
-        self.send({"phase": phase, "done": done, "total": total})
-
-
-def _watch(plan: Path) -> None:
-    """Wait for the end of the parent, and follow it."""
-    # Not sys.stdin: its lock would be taken while the interpreter ends.
-    while os.read(_STDIN, _CHUNK_BYTES):
-        pass
-    with contextlib.suppress(OSError):
-        plan.unlink()
-    os._exit(1)
-
-
-def main(data: Mapping[str, Any]) -> NoReturn:
-    """Build the plan of one job and end the process.
+class _Library:
+    """TensorRT and its builder, each made when it is first needed, and then kept.
 
     Args:
-        data: the job as the parent has sent it.
+        product: as in a job.
+        device: the GPU; None: for jobs with targets.
+        channel: is told when something takes long.
+
+    Attributes:
+        warnings: of TensorRT while the builder was made.
     """
-    channel = _Channel()
-    job = job_from_json(data)
-    threading.Thread(target=_watch, args=(job.plan,), daemon=True).start()
-    try:
-        channel.send({"result": _build(job, channel)})
-    except MemoryError:
-        error = EngineError(f"{job.name}: the memory is not enough", hint=_MEMORY_HINT)
-        channel.send({"error": _describe(error)})
-    except FfswapError as error:
-        channel.send({"error": _describe(error)})
-    sys.stderr.flush()
-    # TensorRT is not taken down piece by piece: the plan is written, and a crash on the way out
-    # would only hide that.
-    os._exit(0)
+
+    def __init__(self, product: Product | None, device: int | None, channel: Channel) -> None:
+        self._product, self._device, self._channel = product, device, channel
+        self.warnings: tuple[str, ...] = ()
+
+    @cached_property
+    def api(self) -> TrtApi:
+        self._channel.tell("loading TensorRT")
+        return load_api(self._product)
+
+    @cached_property
+    def builder(self) -> Any:
+        if self._device is not None:
+            _open_device(self._device, self.api)
+        logger = Logger(self.api)
+        self.api.init_plugins(logger.handle)
+        builder = _make(self.api, logger, "Builder", logger.handle)
+        self.warnings = logger.warnings()
+        return builder
+
+    def load(self) -> None:
+        """Make what can be made before there is a job; what goes wrong is said when there is one."""
+        with contextlib.suppress(FfswapError, MemoryError):
+            if self._device is not None or self.api.compute_capabilities:
+                _ = self.builder
+
+
+def main(setup: Mapping[str, Any]) -> NoReturn:
+    """Build the plans of jobs until the process is ended, or the parent is gone.
+
+    Args:
+        setup: ``product`` and ``device``, as for `_Library`.
+    """
+    channel, jobs = Channel(), Jobs()
+    library = _Library(setup["product"], setup["device"], channel)
+    library.load()
+    while True:
+        job = jobs.next()
+        try:
+            result = _build(job, library, channel)
+        except MemoryError:
+            error = EngineError(f"{job.name}: the memory is not enough", hint=_MEMORY_HINT)
+            channel.send({"error": _describe(error)})
+        except FfswapError as fault:
+            channel.send({"error": _describe(fault)})
+        else:
+            jobs.finish()
+            channel.send({"result": result})
 
 
 def _describe(error: FfswapError) -> dict[str, Any]:
@@ -99,15 +105,15 @@ def _describe(error: FfswapError) -> dict[str, Any]:
     }
 
 
-def _build(job: BuildJob, channel: _Channel) -> dict[str, Any]:
-    channel.tell("loading TensorRT")
-    api = load_api(job.product)
+def _build(job: BuildJob, library: _Library, channel: Channel) -> dict[str, Any]:
+    api = library.api
     _check(job, api)
-    if not job.targets:
-        _open_device(job, api)
-    logger = Logger(api)
-    api.init_plugins(logger.handle)
-    builder = _make(api, logger, "Builder", logger.handle)
+    try:
+        builder = library.builder
+    except DeviceError as error:
+        message = f"{job.name} cannot be built: {error.message}"
+        raise DeviceError(message, hint=error.hint) from error
+    logger = Logger(api)  # hears of this job only
     network = builder.create_network(api.network_flags())
     channel.tell("reading the net")
     _parse(job, api, logger, network)
@@ -136,7 +142,7 @@ def _build(job: BuildJob, channel: _Channel) -> dict[str, Any]:
         "version": api.version,
         "strong_typing": api.strong_typing,
         "timing_cache_hit": hit,
-        "warnings": list(dict.fromkeys([*warnings, *logger.warnings()])),
+        "warnings": list(dict.fromkeys([*warnings, *library.warnings, *logger.warnings()])),
     }
 
 
@@ -161,15 +167,15 @@ def _check(job: BuildJob, api: TrtApi) -> None:
         )
 
 
-def _open_device(job: BuildJob, api: TrtApi) -> None:
+def _open_device(index: int, api: TrtApi) -> None:
     """Make the GPU's context current; it stays so until the process ends."""
     try:
-        Device(job.device)
+        Device(index)
     except DeviceError as error:
         hint = error.hint
         if api.compute_capabilities:
             hint = "to build for GPUs that are not here, name them: --for sm86,sm89"
-        raise DeviceError(f"{job.name} cannot be built: {error.message}", hint=hint) from error
+        raise DeviceError(error.message, hint=hint) from error
 
 
 def _make(api: TrtApi, logger: Logger, kind: str, *args: Any) -> Any:
@@ -334,7 +340,5 @@ def _write(path: Path, plan: Any) -> None:
     try:
         with path.open("r+b") as file:
             file.write(memoryview(plan))
-            file.flush()
-            os.fsync(file.fileno())
     except OSError as error:
         raise write_error(error, path) from error

@@ -1,4 +1,4 @@
-"""A process of Python that does one piece of work, says how far it is, and can be ended any time."""
+"""A process of Python that works on what it is sent, says how far it is, and can be ended any time."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping
-from types import TracebackType
 from typing import IO, Any
 
 from ..errors import EngineError, FfswapError, InternalError
@@ -29,28 +29,26 @@ _KILLED_HINT = (
 # Windows needs this for what a session of its own does elsewhere.
 _NEW_GROUP = int(getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0))
 
-# The working directory is left out before anything is imported: there may be a json.py in it. The
-# work comes by stdin, which stays open: its end says that the parent is gone.
+# The working directory is left out before anything is imported: there may be a json.py in it. Of
+# stdin one line is read and no byte more: the module reads on, and its end says that the parent is
+# gone.
 _BOOT = """
 import sys
 sys.path[:] = [one for one in sys.path if one]
 import importlib, json
-given = json.loads(sys.stdin.buffer.readline())
+given = json.loads(open(0, "rb", buffering=0, closefd=False).readline())
 sys.path[:] = given["path"]
-importlib.import_module(given["module"]).main(given["work"])
+importlib.import_module(given["module"]).main(given["setup"])
 """
 
 
 class Child:
     """The process, and two threads that read what it says.
 
-    As a context manager it ends the process, if need be by force, at the end of the block.
-
     Args:
-        module: it has a function `main` that takes the work. It finds on stdin nothing more, writes
-            one JSON object a line to stdout, and ends the process when stdin ends.
-        work: what to do; goes as JSON.
-        name: of the work, for messages.
+        module: it has a function `main` that takes the setup. It finds on stdin, and writes to
+            stdout, one JSON object a line, and ends the process when stdin ends.
+        setup: for all that it will be sent; goes as JSON.
 
     Attributes:
         ended: everything that it has said was heard.
@@ -59,9 +57,8 @@ class Child:
         EngineError: no process can be started.
     """
 
-    def __init__(self, module: str, work: Mapping[str, Any], name: str) -> None:
+    def __init__(self, module: str, setup: Mapping[str, Any]) -> None:
         self.ended = False
-        self._name = name
         self._messages: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         self._words = b""
         try:
@@ -73,7 +70,7 @@ class Child:
                 start_new_session=True, creationflags=_NEW_GROUP,
             )  # fmt: skip
         except OSError as error:
-            raise EngineError(f"{name}: no process can be started ({error})") from error
+            raise EngineError(f"no process can be started ({error})") from error
         stdin, stdout, stderr = self._process.stdin, self._process.stdout, self._process.stderr
         if stdin is None or stdout is None or stderr is None:
             raise InternalError("a pipe is missing")
@@ -84,17 +81,26 @@ class Child:
         )
         for reader in self._readers:
             reader.start()
-        with contextlib.suppress(OSError):  # it died at once: `cause_of_death` says of what
-            given = {"path": [str(one) for one in sys.path], "module": module, "work": work}
-            stdin.write(json.dumps(given).encode() + b"\n")
-            stdin.flush()
+        self.send({"path": [str(one) for one in sys.path], "module": module, "setup": setup})
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process has not ended."""
+        return self._process.poll() is None
+
+    def send(self, message: Mapping[str, Any]) -> None:
+        """Send something to work on; goes as JSON. What it wrote to stderr before is forgotten."""
+        self._words = b""
+        with contextlib.suppress(OSError):  # it has died: `cause_of_death` says of what
+            self._stdin.write(json.dumps(message).encode() + b"\n")
+            self._stdin.flush()
 
     def _read_messages(self, pipe: IO[bytes]) -> None:
         try:
             with pipe:
                 for line in pipe:
                     if line.endswith(b"\n"):  # else it was killed in the middle of it
-                        self._messages.put(json.loads(line))
+                        self._messages.put({**json.loads(line), "heard": time.monotonic()})
         finally:
             self._messages.put(None)
 
@@ -104,7 +110,11 @@ class Child:
                 self._words = (self._words + chunk)[-_TAIL_BYTES:]
 
     def hear(self, timeout_s: float) -> dict[str, Any] | None:
-        """The next message; None: there is none yet, or `ended` is true."""
+        """The next message, with the time of `time.monotonic` at which it came as ``heard``.
+
+        Returns:
+            None: there is none yet, or `ended` is true.
+        """
         try:
             message = self._messages.get(timeout=timeout_s)
         except queue.Empty:
@@ -112,8 +122,12 @@ class Child:
         self.ended = message is None
         return message
 
-    def cause_of_death(self) -> FfswapError:
-        """The error of a child that has ended without a result: by a signal, a crash, our fault."""
+    def cause_of_death(self, name: str) -> FfswapError:
+        """The error of a child that has ended by a signal, a crash or our fault.
+
+        Args:
+            name: of what it worked on.
+        """
         code = self._process.wait()
         self._readers[1].join(_GRACE_S)
         words = self._words.decode(errors="replace").splitlines()
@@ -122,20 +136,13 @@ class Child:
         if code < 0:
             how = f"signal {_signal_name(-code)}"
             hint = _KILLED_HINT if how.endswith("SIGKILL") else None
-            return EngineError(f"{self._name}: the process was ended by {how}{said}", hint=hint)
+            return EngineError(f"{name}: the process was ended by {how}{said}", hint=hint)
         if code > _LAST_EXIT_CODE:
-            return EngineError(f"{self._name}: the process crashed (0x{code:08X}){said}")
-        return InternalError(f"{self._name}: the process ended with {code} and no result{said}")
+            return EngineError(f"{name}: the process crashed (0x{code:08X}){said}")
+        return InternalError(f"{name}: the process ended with {code} and no result{said}")
 
-    def __enter__(self) -> Child:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def end(self) -> None:
+        """End the process, if need be by force, and wait for it."""
         try:
             if self._process.poll() is None:
                 self._process.terminate()

@@ -1,4 +1,4 @@
-"""Builds plans of TensorRT, each in a process of its own, which can be ended at any time.
+"""Builds plans of TensorRT in a process of their own, which can be ended at any time.
 
 TensorRT 8.6 has no way to stop a build, a crash of it would take the program along, and what it
 leaks would stay. The child is in `_build_process`; this is the side of the caller.
@@ -11,7 +11,8 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -27,6 +28,8 @@ __all__ = [
     "BuildEvent",
     "BuildJob",
     "BuildResult",
+    "PendingPlan",
+    "PlanBuilder",
     "build_plan",
     "job_from_json",
     "known_targets",
@@ -115,7 +118,8 @@ class BuildResult:
     """A plan that was built.
 
     Attributes:
-        seconds: from the start of the process to the plan on the disk.
+        seconds: from when the job was handed over until the plan was written. Where the process
+            had to load TensorRT first, that is part of it.
         plan_bytes: size of the plan.
         product: of TensorRT that built it.
         version: of that product, in full.
@@ -142,7 +146,7 @@ class BuildEvent:
             profile for instance, and then counts from 0 again.
         done: steps of the phase that are over; None: unknown.
         total: steps of the phase; None: unknown.
-        seconds: since the build began.
+        seconds: since the job was handed over.
     """
 
     phase: str
@@ -195,35 +199,131 @@ def build_plan(
 
     Args:
         job: what to build.
-        progress: called in this thread when there is something new, and about once a second.
-        cancel: when it is set, the build is given up within moments.
+        progress: see `PendingPlan.result`.
+        cancel: see there.
 
     Raises:
-        OptionError: targets or tactics that this TensorRT does not know.
-        InputMissingError: there is no such ONNX file.
-        ModelError: it is no net, or not only its batch is free.
-        EngineError: TensorRT is not here, or it cannot read or build the net, or its process died.
-        DeviceError: there is no such GPU.
-        OutputExistsError: there is something at `job.plan`.
-        OutputWriteError: it cannot be written there.
-        CancelledError: `cancel` was set.
+        FfswapError: as `PlanBuilder.begin` and `PendingPlan.result` say.
     """
-    check_input(job.onnx, "an ONNX file", ModelError)
-    start = time.monotonic()
-    _reserve(job.plan)
-    built = False
-    try:
-        with Child(f"{__package__}._build_process", _job_to_json(job), job.name) as child:
-            result = _follow(job, child, _Teller(progress, start), cancel)
-        built = True
-    finally:
-        if not built:
-            job.plan.unlink(missing_ok=True)
-    return BuildResult(
-        **{**result, "warnings": tuple(result["warnings"])},
-        seconds=time.monotonic() - start,
-        plan_bytes=job.plan.stat().st_size,
-    )
+    with PlanBuilder() as builder, builder.begin(job) as pending:
+        return pending.result(progress=progress, cancel=cancel)
+
+
+class PlanBuilder:
+    """A process that builds plans one after the other and loads TensorRT once for all of them.
+
+    That takes 12 s of TensorRT 8.6 on an H100, so the process may be started before there is a job.
+    One in which a build failed, or was given up, is ended; the next job gets another.
+
+    As a context manager it ends the process at the end of the block. Not for several threads.
+    """
+
+    def __init__(self) -> None:
+        self._child: Child | None = None
+        self._setup: Mapping[str, Any] = {}
+
+    def __enter__(self) -> PlanBuilder:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.end()
+
+    def start(self, product: Product | None, device: int | None) -> None:
+        """Let the process load TensorRT; what goes wrong there is an error of the next job.
+
+        Args:
+            product: as in a job.
+            device: the GPU; None: for jobs with targets.
+
+        Raises:
+            EngineError: no process can be started.
+        """
+        self._ready_child({"product": product, "device": device})
+
+    def _ready_child(self, setup: Mapping[str, Any]) -> Child:
+        if self._child is not None and self._child.alive and self._setup == setup:
+            return self._child
+        self.end()
+        self._child, self._setup = Child(f"{__package__}._build_process", setup), setup
+        return self._child
+
+    @contextmanager
+    def begin(self, job: BuildJob) -> Iterator[PendingPlan]:
+        """Hand over a job, which is built while the block runs.
+
+        A block that is left without having asked for the result gives the build up: nothing is left
+        at `job.plan`, and the process has ended.
+
+        Raises:
+            InputMissingError: there is no such ONNX file.
+            ModelError: it is empty, or may not be read.
+            EngineError: no process can be started.
+            OutputExistsError: there is something at `job.plan`.
+            OutputWriteError: it cannot be written there.
+        """
+        check_input(job.onnx, "an ONNX file", ModelError)
+        begun = time.monotonic()
+        _reserve(job.plan)
+        pending = None
+        try:
+            child = self._ready_child(_setup(job))
+            child.send(_job_to_json(job))
+            pending = PendingPlan(job, child, begun)
+            yield pending
+        finally:
+            if pending is None or not pending.built:
+                self.end()
+                job.plan.unlink(missing_ok=True)
+
+    def end(self) -> None:
+        """End the process, whatever it does; the next job gets another."""
+        child, self._child = self._child, None
+        if child is not None:
+            child.end()
+
+
+class PendingPlan:
+    """A plan that is being built; `PlanBuilder.begin` gives it.
+
+    Attributes:
+        built: the result is there, and the plan is at its place.
+    """
+
+    def __init__(self, job: BuildJob, child: Child, begun: float) -> None:
+        self.built = False
+        self._job, self._child, self._begun = job, child, begun
+
+    def result(
+        self,
+        *,
+        progress: Callable[[BuildEvent], None] | None = None,
+        cancel: threading.Event | None = None,
+    ) -> BuildResult:
+        """Wait for the plan; to be called once.
+
+        Args:
+            progress: called in this thread with what was not told yet, when there is something
+                new, and about once a second.
+            cancel: when it is set, the build is given up within moments.
+
+        Raises:
+            OptionError: targets or tactics that this TensorRT does not know.
+            ModelError: the file is no net, or not only its batch is free.
+            EngineError: TensorRT is not here, or it cannot read or build the net, or its process
+                died.
+            DeviceError: there is no such GPU.
+            OutputWriteError: the plan cannot be written.
+            CancelledError: `cancel` was set.
+        """
+        job = self._job
+        answer = _follow(job, self._child, _Teller(progress, self._begun), cancel)
+        result = BuildResult(
+            **{**answer["result"], "warnings": tuple(answer["result"]["warnings"])},
+            seconds=answer["heard"] - self._begun,
+            plan_bytes=job.plan.stat().st_size,
+        )
+        self.built = True
+        return result
 
 
 def _reserve(plan: Path) -> None:
@@ -258,27 +358,28 @@ class _Teller:
 def _follow(
     job: BuildJob, child: Child, teller: _Teller, cancel: threading.Event | None
 ) -> dict[str, Any]:
-    """Pass on what the child says until it has ended; its result."""
-    last: Mapping[str, Any] = {}
+    """Pass on what the child says until it has a result; that message."""
     while True:
         if cancel is not None and cancel.is_set():
             raise CancelledError(f"the build of {job.name} was stopped")
         message = child.hear(_POLL_S)
         if message is None:
             if child.ended:
-                break
+                raise child.cause_of_death(job.name)
             teller.beat()
         elif "phase" in message:
             teller.tell(message["phase"], message["done"], message["total"])
+        elif "error" in message:
+            fault = message["error"]
+            kind: type[FfswapError] = getattr(errors, fault["type"])
+            raise kind(fault["message"], hint=fault["hint"], file=fault["file"])
         else:
-            last = message
-    if "error" in last:
-        fault = last["error"]
-        kind: type[FfswapError] = getattr(errors, fault["type"])
-        raise kind(fault["message"], hint=fault["hint"], file=fault["file"])
-    if "result" not in last:
-        raise child.cause_of_death()
-    return dict(last["result"])
+            return message
+
+
+def _setup(job: BuildJob) -> dict[str, Any]:
+    """What a process has to load for a job; see `PlanBuilder.start`."""
+    return {"product": job.product, "device": None if job.targets else job.device}
 
 
 _PATHS = ("onnx", "plan", "timing_cache")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..errors import QualityError
 from .manifest import GateFigures, GateLimits, OutputFigures
 
-__all__ = ["REFERENCE_ROWS", "Arrays", "Runner", "check_limits", "measure"]
+__all__ = ["REFERENCE_ROWS", "Arrays", "Runner", "check_limits", "measure", "reference_rows"]
 
 Arrays = Mapping[str, NDArray[Any]]
 Runner = Callable[[Arrays], Arrays]
@@ -21,9 +21,29 @@ Runner = Callable[[Arrays], Arrays]
 REFERENCE_ROWS = 4
 
 
+def reference_rows(
+    reference: Runner, samples: Arrays, *, unbatched: Collection[str] = ()
+) -> dict[str, NDArray[Any]]:
+    """What an engine is compared with: the first rows of samples, each alone.
+
+    Args:
+        reference: the net in FP32.
+        samples: rows for every input.
+        unbatched: inputs that are one value for all rows.
+
+    Returns:
+        Up to `REFERENCE_ROWS` rows of every output.
+
+    Raises:
+        QualityError: an output holds NaN or Inf.
+    """
+    counts = (len(array) for name, array in samples.items() if name not in unbatched)
+    return _alone(reference, samples, min([REFERENCE_ROWS, *counts]), 1, unbatched)
+
+
 def measure(
     candidate: Runner,
-    reference: Runner,
+    wanted: Arrays,
     samples: Arrays,
     batches: Sequence[int],
     *,
@@ -34,7 +54,7 @@ def measure(
 
     Args:
         candidate: takes a batch and returns its outputs.
-        reference: the same in FP32; takes the first rows, one by one.
+        wanted: what `reference_rows` gave for these samples.
         samples: at least ``max(batches)`` rows for every input.
         batches: sizes that the candidate is run with; the smallest is what rows are compared with.
         where: what the candidate is: the engine itself, or an evaluation of its graph.
@@ -43,35 +63,16 @@ def measure(
     Raises:
         QualityError: an output holds NaN or Inf.
     """
-
-    def feeds(rows: slice, repeats: int = 1) -> dict[str, NDArray[Any]]:
-        return {
-            name: array if name in unbatched else np.repeat(array[rows], repeats, axis=0)
-            for name, array in samples.items()
-        }
-
-    def alone(run: Runner, count: int, repeats: int) -> dict[str, NDArray[Any]]:
-        """The first rows one by one; where there is no batch of one, each is repeated."""
-        answers = []
-        for row in range(count):
-            outputs = run(feeds(slice(row, row + 1), repeats))
-            _refuse_infinite(outputs, f"sample {row}")
-            answers.append({name: _rows(array, repeats)[:1] for name, array in outputs.items()})
-        return {name: np.concatenate([one[name] for one in answers]) for name in answers[0]}
-
-    count = min(
-        REFERENCE_ROWS, *(len(a) for n, a in samples.items() if n not in unbatched), 1 << 30
-    )
-    single = alone(candidate, max(batches[-1], count), batches[0])
+    count = min(len(rows) for rows in wanted.values())
+    single = _alone(candidate, samples, max(batches[-1], count), batches[0], unbatched)
     errors = dict.fromkeys(single, 0.0)
     for batch in batches:
-        outputs = candidate(feeds(slice(batch)))
+        outputs = candidate(_feeds(samples, slice(batch), 1, unbatched))
         _refuse_infinite(outputs, f"batch {batch}")
         for name, array in outputs.items():
             pairs = zip(_rows(array, batch), single[name], strict=False)
             errors[name] = max([errors[name], *(_relative(got, want) for got, want in pairs)])
-    wanted = alone(reference, count, 1)
-    repeated = candidate(feeds(slice(batches[-1])))
+    repeated = candidate(_feeds(samples, slice(batches[-1]), 1, unbatched))
     return GateFigures(
         where=where,
         samples=count,
@@ -81,6 +82,27 @@ def measure(
         repeatable=all(np.array_equal(repeated[name], outputs[name]) for name in outputs),
         passed=False,
     )
+
+
+def _feeds(
+    samples: Arrays, rows: slice, repeats: int, unbatched: Collection[str]
+) -> dict[str, NDArray[Any]]:
+    return {
+        name: array if name in unbatched else np.repeat(array[rows], repeats, axis=0)
+        for name, array in samples.items()
+    }
+
+
+def _alone(
+    run: Runner, samples: Arrays, count: int, repeats: int, unbatched: Collection[str]
+) -> dict[str, NDArray[Any]]:
+    """The first rows one by one; where there is no batch of one, each is repeated."""
+    answers = []
+    for row in range(count):
+        outputs = run(_feeds(samples, slice(row, row + 1), repeats, unbatched))
+        _refuse_infinite(outputs, f"sample {row}")
+        answers.append({name: _rows(array, repeats)[:1] for name, array in outputs.items()})
+    return {name: np.concatenate([one[name] for one in answers]) for name in answers[0]}
 
 
 def check_limits(figures: GateFigures, limits: GateLimits, model: str) -> GateFigures:

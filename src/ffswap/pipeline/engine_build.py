@@ -5,8 +5,9 @@ from __future__ import annotations
 import platform
 import tempfile
 import threading
-from collections.abc import Callable
-from contextlib import ExitStack
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from functools import cached_property, partial
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from .._version import __version__
-from ..engines.build import BuildEvent, BuildJob, BuildResult, build_plan
+from ..engines.build import BuildEvent, BuildJob, BuildResult, PendingPlan, PlanBuilder
 from ..engines.gate import Arrays, check_limits
 from ..engines.key import EngineKey, GpuTarget
 from ..engines.manifest import GateFigures, Island, Manifest
@@ -22,21 +23,24 @@ from ..engines.precision import CONVERTER
 from ..engines.recipe import ModelRecipe
 from ..engines.store import EngineStore, Found, Miss
 from ..engines.trt_api import TrtApi
-from ..errors import CancelledError, ModelError, QualityError
+from ..errors import CancelledError, QualityError
 from ..files import file_digests
 from ..gpu import Device
 from ..models import get, names
 from ..models.graph import inputs_of
-from ..models.onnx_files import Graph, fingerprint, save_onnx
+from ..models.onnx_files import Graph, fingerprint
 from .engine_attempts import Attempt, attempts
-from .engine_check import compare, open_engine
+from .engine_check import compare, fp32_rows, gate_feeds, open_engine
 from .engine_graph import (
     PROOF_ROWS,
+    Fp32Nets,
     Prepared,
+    UnprovenError,
     draw_samples,
     prepare_graph,
     prove_batch,
     samples_digest,
+    save_net,
 )
 from .machine import find_cpu
 
@@ -102,12 +106,14 @@ class EngineReport:
         plan: the file.
         manifest: what is known about it.
         notes: what the user should know: why it was built, what could not be had.
+        seconds: that all of it took, from reading the model on.
     """
 
     status: Literal["built", "there"]
     plan: str
     manifest: Manifest
     notes: tuple[str, ...]
+    seconds: float
 
     def as_dict(self) -> dict[str, Any]:
         """Plain types only, ready for JSON."""
@@ -116,6 +122,7 @@ class EngineReport:
             "status": self.status,
             "plan": self.plan,
             "notes": list(self.notes),
+            "seconds": self.seconds,
             "manifest": self.manifest.as_dict(),
         }
 
@@ -126,6 +133,7 @@ class ModelBuild:
     Args:
         recipe: what is asked for.
         place: what builds, and for which GPUs.
+        builder: builds plans; it is started when the engine has to be built.
         store: where the engine goes.
         timing_cache: measurements of kernels; None: a file in the store.
         tell: is called when a phase begins, and with the steps of a phase.
@@ -137,13 +145,15 @@ class ModelBuild:
         self,
         recipe: ModelRecipe,
         place: Place,
+        builder: PlanBuilder,
         store: EngineStore,
         timing_cache: Path | None,
         tell: Callable[[Phase], None],
         cancel: threading.Event | None,
         compare: Callable[[Graph], str | None] | None = None,
     ) -> None:
-        self._recipe, self._place, self._store = recipe, place, store
+        self._begun = time.monotonic()
+        self._recipe, self._place, self._builder, self._store = recipe, place, builder, store
         self._timing_cache, self._tell_phase, self._cancel = timing_cache, tell, cancel
         self._compare_model = compare
         self._notes: list[str] = []
@@ -175,16 +185,14 @@ class ModelBuild:
                 return self._report("there", found.plan, found.manifest, prepared.notes)
             if isinstance(found, Miss) and not found.absent:
                 self._notes.append(found.reason)
-            self._tell("comparing a batch with its rows")
-            rows = draw_samples(self._recipe, prepared.graph, PROOF_ROWS)
+            self._builder.start(self._place.api.product, self._device_index)
             try:
-                prove_batch(prepared, rows, self._cores, self._recipe.name)
-            except ModelError as error:
+                manifest, plan = self._build(prepared, key)
+            except UnprovenError as error:
                 if not single:
                     raise
                 reason = error.message
             else:
-                manifest, plan = self._build(prepared, key)
                 return self._report("built", plan, manifest, prepared.notes)
         return self._find_or_build(prepared.single(reason), force=force, single=False)
 
@@ -209,7 +217,10 @@ class ModelBuild:
         manifest: Manifest,
         notes: tuple[str, ...],
     ) -> EngineReport:
-        return EngineReport(status=status, plan=str(plan), manifest=manifest, notes=notes)
+        seconds = round(time.monotonic() - self._begun, 1)
+        return EngineReport(
+            status=status, plan=str(plan), manifest=manifest, notes=notes, seconds=seconds
+        )
 
     def _tell(self, name: str) -> None:
         self._check()
@@ -249,6 +260,10 @@ class ModelBuild:
         )
 
     @property
+    def _device_index(self) -> int | None:
+        return None if self._place.device is None else self._place.device.info.index
+
+    @property
     def _opt_level(self) -> int | None:
         if self._recipe.opt_level is not None or self._place.api.product == "tensorrt_rtx":
             return self._recipe.opt_level
@@ -268,14 +283,18 @@ class ModelBuild:
             strong_typing=self._place.api.strong_typing, cores=self._cores,
         )  # fmt: skip
         failed: QualityError | None = None
+        wanted: Arrays | None = None
         try:
             for attempt in ways:
                 if failed is not None:
                     self._notes.append(f"built again with nodes held in FP32: {failed.message}")
                     plan.unlink()
-                result = self._build_plan(attempt, plan, key)
+                with self._handed_over(attempt, plan, key) as pending:
+                    if wanted is None:  # the builder is busy with the GPU, and the CPU idle
+                        wanted = self._reference(prepared, samples, key)
+                    result = pending.result(progress=self._tell_event, cancel=self._cancel)
                 try:
-                    figures = self._compare(plan, attempt, prepared, samples, key)
+                    figures = self._compare(plan, attempt, wanted, samples, key)
                 except QualityError as error:
                     failed = error
                     continue
@@ -287,8 +306,27 @@ class ModelBuild:
         assert failed is not None  # there is at least one attempt
         raise failed
 
+    @contextmanager
+    def _handed_over(self, attempt: Attempt, plan: Path, key: EngineKey) -> Iterator[PendingPlan]:
+        with tempfile.TemporaryDirectory(prefix="ffswap-") as folder:
+            job = self._job(save_net(attempt.graph, Path(folder)), plan, key, attempt.constrain)
+            with self._builder.begin(job) as pending:
+                yield pending
+
+    def _reference(self, prepared: Prepared, samples: Arrays, key: EngineKey) -> Arrays:
+        """What the engine is compared with, after the proof that a batch of the net is its rows.
+
+        Raises:
+            UnprovenError: it is not.
+        """
+        rows = draw_samples(self._recipe, prepared.graph, PROOF_ROWS)
+        with Fp32Nets(self._cores, self._recipe.name, check=self._check) as nets:
+            self._tell("comparing a batch with its rows")
+            prove_batch(prepared, rows, nets)
+            return fp32_rows(prepared.graph, gate_feeds(samples, key), key, nets)
+
     def _compare(
-        self, plan: Path, attempt: Attempt, prepared: Prepared, samples: Arrays, key: EngineKey
+        self, plan: Path, attempt: Attempt, wanted: Arrays, samples: Arrays, key: EngineKey
     ) -> GateFigures:
         """Compare a plan, or what it was built from, with FP32."""
         place = self._place
@@ -298,17 +336,10 @@ class ModelBuild:
             if place.device is not None:
                 session = stack.enter_context(open_engine(plan, key, place.api, place.device))
             figures = compare(
-                session, attempt.graph, prepared.graph, samples, key, self._cores,
+                session, attempt.graph, wanted, gate_feeds(samples, key), key, self._cores,
                 check=self._check,
             )  # fmt: skip
         return check_limits(figures, self._recipe.gate, self._recipe.name)
-
-    def _build_plan(self, attempt: Attempt, plan: Path, key: EngineKey) -> BuildResult:
-        with tempfile.TemporaryDirectory(prefix="ffswap-") as folder:
-            artefact = Path(folder) / "artefact.onnx"
-            save_onnx(attempt.graph, artefact)
-            job = self._job(artefact, plan, key, attempt.constrain)
-            return build_plan(job, progress=self._tell_event, cancel=self._cancel)
 
     def _tell_event(self, event: BuildEvent) -> None:
         self._tell_phase(Phase(event.phase, event.done, event.total))
@@ -324,7 +355,7 @@ class ModelBuild:
             product=place.api.product,
             batches=recipe.batches,
             profiles=recipe.profiles,
-            device=0 if place.device is None else place.device.info.index,
+            device=self._device_index or 0,
             targets=place.targets,
             half=recipe.precision == "fp16",
             constrain=constrain,

@@ -5,21 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from ..engines.fp16_reference import Fp16Reference
-from ..engines.gate import Arrays, measure
+from ..engines.gate import Arrays, measure, reference_rows
 from ..engines.key import EngineKey
 from ..engines.manifest import GateFigures
 from ..engines.tensorrt import TrtEngine, TrtSession
 from ..engines.trt_api import TrtApi
 from ..gpu import Device, Scratch
 from ..models.onnx_files import Graph
-from .engine_graph import fp32_runner
+from .engine_graph import Fp32Nets
 
-__all__ = ["compare", "fixed", "noise_for", "open_engine"]
+__all__ = ["compare", "fixed", "fp32_rows", "gate_feeds", "noise_for", "open_engine"]
 
 
 @contextmanager
@@ -52,11 +53,36 @@ def open_engine(plan: Path, key: EngineKey, api: TrtApi, device: Device) -> Iter
         yield stack.enter_context(TrtSession(engine, stream=stream, scratch=scratch))
 
 
+def gate_feeds(samples: Arrays, key: EngineKey) -> Arrays:
+    """Samples as both sides of a comparison get them: with values that FP16 inputs can have."""
+    if not key.half_io:
+        return samples
+    return {
+        name: array.astype(np.float16) if array.dtype == np.float32 else array
+        for name, array in samples.items()
+    }
+
+
+def fp32_rows(graph: Graph, feeds: Arrays, key: EngineKey, nets: Fp32Nets) -> Arrays:
+    """What the net gives in FP32; see `reference_rows`.
+
+    Args:
+        graph: the net in FP32.
+        feeds: of `gate_feeds`.
+        key: of the engine.
+        nets: runs it.
+
+    Raises:
+        QualityError: values are not finite.
+    """
+    return reference_rows(partial(nets.run, graph), feeds, unbatched=fixed(key))
+
+
 def compare(
     session: TrtSession | None,
     artefact: Graph,
-    graph: Graph,
-    samples: Arrays,
+    wanted: Arrays,
+    feeds: Arrays,
     key: EngineKey,
     cores: int,
     *,
@@ -67,47 +93,34 @@ def compare(
     Args:
         session: the engine; None: it cannot run here, and the graph stands for it.
         artefact: what was built.
-        graph: the net in FP32.
-        samples: rows for every input, at least as many as the largest batch.
+        wanted: what `fp32_rows` gave.
+        feeds: of `gate_feeds`, at least as many rows as the largest batch.
         key: of the engine.
-        cores: for the net on the CPU.
+        cores: for the graph on the CPU.
         check: is called before each run, and may raise to end the comparison.
 
     Raises:
         QualityError: values are not finite.
     """
-    feeds = dict(samples)
-    if key.half_io:  # both sides get the values that FP16 inputs can have
-        for name, array in samples.items():
-            if array.dtype == np.float32:
-                feeds[name] = array.astype(np.float16)
-    with fp32_runner(graph, cores, key.model) as fp32:
+    if session is None:
+        graph16 = Fp16Reference(artefact, threads=cores)
 
-        def reference(feeds: Arrays) -> Arrays:
+        def candidate(feeds: Arrays) -> Arrays:
             check()
-            return fp32(feeds)
+            return graph16.run(feeds)
 
-        if session is None:
-            graph16 = Fp16Reference(artefact, threads=cores)
+        # Rows of a batch say nothing about the engine here, and take minutes on a large net.
+        figures = measure(candidate, wanted, feeds, (1,), where="reference", unbatched=fixed(key))
+        outputs = tuple(replace(one, row_error=None) for one in figures.outputs)
+        return replace(figures, outputs=outputs)
+    specs = session.inputs
 
-            def candidate(feeds: Arrays) -> Arrays:
-                check()
-                return graph16.run(feeds)
+    def engine(feeds: Arrays) -> Arrays:
+        check()
+        # TensorRT takes float32 where a graph has float64.
+        return session.run({name: a.astype(specs[name].dtype) for name, a in feeds.items()})
 
-            # Rows of a batch say nothing about the engine here, and take minutes on a large net.
-            figures = measure(
-                candidate, reference, feeds, (1,), where="reference", unbatched=fixed(key)
-            )
-            outputs = tuple(replace(one, row_error=None) for one in figures.outputs)
-            return replace(figures, outputs=outputs)
-
-        def engine(feeds: Arrays) -> Arrays:
-            check()
-            # TensorRT takes float32 where a graph has float64.
-            specs = session.inputs
-            return session.run({name: a.astype(specs[name].dtype) for name, a in feeds.items()})
-
-        return measure(engine, reference, feeds, key.batches, where="engine", unbatched=fixed(key))
+    return measure(engine, wanted, feeds, key.batches, where="engine", unbatched=fixed(key))
 
 
 def fixed(key: EngineKey) -> frozenset[str]:

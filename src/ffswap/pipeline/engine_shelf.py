@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ..engines.gate import check_limits, measure
+from ..engines.gate import check_limits, measure, reference_rows
 from ..engines.key import EngineKey, GpuTarget
 from ..engines.manifest import GateFigures, Manifest
 from ..engines.recipe import ModelRecipe
@@ -19,8 +19,8 @@ from ..gpu import Device
 from ..models import load_catalog, names
 from ..models.onnx_files import fingerprint
 from .engine_build import platform_name, target_of
-from .engine_check import compare, fixed, noise_for, open_engine
-from .engine_graph import draw_samples, prepare_graph
+from .engine_check import compare, fixed, fp32_rows, gate_feeds, noise_for, open_engine
+from .engine_graph import Fp32Nets, draw_samples, prepare_graph
 from .engine_models import described
 from .machine import find_cpu
 
@@ -215,14 +215,16 @@ def _run(entry: Entry, manifest: Manifest, api: TrtApi, device: Device) -> Verif
                 if fingerprint(prepared.original) == key.onnx_sha256:
                     graph, checked = prepared.graph, "fp32"
             if graph is not None:
-                samples = draw_samples(recipe, graph, key.batches[-1])
-                gate = compare(session, graph, graph, samples, key, cores)
+                feeds = gate_feeds(draw_samples(recipe, graph, key.batches[-1]), key)
+                with Fp32Nets(cores, key.model) as nets:
+                    wanted = fp32_rows(graph, feeds, key, nets)
+                gate = compare(session, graph, wanted, feeds, key, cores)
             else:
-                run = session.run
+                noise, unbatched = noise_for(key, session), fixed(key)
+                wanted = reference_rows(session.run, noise, unbatched=unbatched)
                 gate = measure(
-                    run, run, noise_for(key, session), key.batches, where="engine",
-                    unbatched=fixed(key),
-                )  # fmt: skip
+                    session.run, wanted, noise, key.batches, where="engine", unbatched=unbatched
+                )
         gate = check_limits(gate, manifest.limits, key.model)
     except (FfswapError, OSError) as error:  # of one engine; the others are still looked at
         return Verified(entry=entry, problem=str(error), checked=checked)

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ..engines.build import PlanBuilder
 from ..engines.recipe import ModelRecipe, load_recipe
 from ..engines.store import EngineStore
 from ..engines.trt_api import TrtApi, load_api
@@ -125,11 +126,11 @@ def build_engines(
     store = EngineStore(folder)
     store.check_writable()
     reports = []
-    with _open_place(options) as place:
+    with _open_place(options) as place, PlanBuilder() as builder:
         for index, one in enumerate(chosen):
             tell = _teller(progress, one.name, index, len(chosen))
             check = partial(compare, recipe=one, catalog=known, store=shelf)
-            build = ModelBuild(one, place, store, timing_cache, tell, cancel, check)
+            build = ModelBuild(one, place, builder, store, timing_cache, tell, cancel, check)
             reports.append(
                 build.run(force=options.force, explicit_batches=options.batches is not None)
             )

@@ -1,7 +1,8 @@
 """Stands for TensorRT 8.6, which cannot run without a GPU: the same calls, and nothing behind them.
 
 The "plan" is a JSON object that tells what the build was asked for. What goes wrong is chosen by
-the variable FAKE_TENSORRT. Names, enums and return values are those of the real bindings.
+the variable FAKE_TENSORRT, or by the name of a layer. A file named by FAKE_EVENTS gets a line for
+each thing that takes long. Names, enums and return values are those of the real bindings.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ __version__ = "8.6.0"
 
 _MODE = os.environ.get("FAKE_TENSORRT", "")
 _CACHE = b"FAKE"
+_EVENTS = os.environ.get("FAKE_EVENTS", os.devnull)
 _STDOUT = 1  # C++ libraries do not go through sys.stdout
 float32, float16, int64 = "FLOAT", "HALF", "INT64"
 
@@ -56,6 +58,11 @@ class ILogger:
         WARNING = 2
         INFO = 3
         VERBOSE = 4
+
+
+def note(event: str) -> None:
+    with open(_EVENTS, "a") as file:
+        file.write(f"{event}\n")
 
 
 def init_libnvinfer_plugins(logger: Any, _namespace: str) -> bool:
@@ -225,6 +232,7 @@ class IBuilderConfig:
 class Builder:
     def __init__(self, logger: Any) -> None:
         self._logger = logger
+        note("loaded")
 
     def create_network(self, flags: int) -> Network:
         assert flags == 1
@@ -237,22 +245,27 @@ class Builder:
         return Profile()
 
     def build_serialized_network(self, network: Network, config: IBuilderConfig) -> bytes | None:
-        if _MODE == "slow":
+        modes = {_MODE, *(layer.name for layer in network.layers)}
+        note("built")
+        if "slow" in modes:
             time.sleep(1)
-        if _MODE == "stubborn":
+        if "stubborn" in modes:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
             Path(os.environ["FAKE_READY"]).touch()
             time.sleep(600)
-        if _MODE == "crash":
+        if "crash" in modes:
             os.write(_STDOUT, b"stack smashed\n")
             os.kill(os.getpid(), signal.SIGSEGV)
-        if _MODE == "bug":
+        if "bug" in modes:
             raise RuntimeError("something that nobody thought of")
-        if _MODE == "memory":
+        if "memory" in modes:
             raise MemoryError
         if _MODE.startswith("Error"):
             self._logger.log(ILogger.Severity.ERROR, _MODE)
-        if _MODE.startswith(("Error", "nothing")):
+        if "odd" in modes:
+            self._logger.log(ILogger.Severity.WARNING, "this net is odd")
+            self._logger.log(ILogger.Severity.ERROR, "and goes on")
+        if _MODE.startswith("Error") or "nothing" in modes:
             return None
         cache = config.get_timing_cache()
         if cache is not None:
