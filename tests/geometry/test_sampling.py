@@ -61,7 +61,7 @@ def test_reach_is_the_box_of_all_samples_less_than_a_pixel_away():
     y, x = np.mgrid[0 : SHAPE[0], 0 : SHAPE[1]]
     for matrix, (left, top, right, bottom) in zip(maps(24), bounds.tolist(), strict=True):
         at = affine.apply(matrix, np.stack([x, y], -1).astype(np.float64))
-        near = ((at > -1) & (at < 24)).all(-1)
+        near = np.asarray(((at > -1) & (at < 24)).all(-1))
         rows, columns = np.flatnonzero(near.any(1)), np.flatnonzero(near.any(0))
         if not len(rows):
             continue
@@ -70,12 +70,12 @@ def test_reach_is_the_box_of_all_samples_less_than_a_pixel_away():
         assert right > columns[-1]
         assert bottom > rows[-1]
         # Cut off by an edge, a turned crop's box is larger than what is left of it.
-        if 0 < left and 0 < top and right < SHAPE[1] and bottom < SHAPE[0]:
+        if left > 0 and top > 0 and right < SHAPE[1] and bottom < SHAPE[0]:
             assert (right - left) - len(columns) <= 2
             assert (bottom - top) - len(rows) <= 2
 
 
-@pytest.mark.parametrize("place", [(-300.0, 40.0), (66.0, 900.0)])
-def test_a_crop_outside_reaches_nothing(place):
-    matrix = affine.crop_matrix(*place, 30, 0.4, 24)
+@pytest.mark.parametrize(("x", "y"), [(-300.0, 40.0), (66.0, 900.0)])
+def test_a_crop_outside_reaches_nothing(x, y):
+    matrix = affine.crop_matrix(x, y, 30, 0.4, 24)
     assert reach(affine.invert(matrix)[None], 24, SHAPE).tolist() == [[0, 0, 0, 0]]

@@ -5,7 +5,6 @@ Without a GPU these tests are skipped; FFSWAP_REQUIRE_GPU=1 makes that a failure
 
 from __future__ import annotations
 
-import os
 from contextlib import ExitStack
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +13,6 @@ import numpy as np
 import pytest
 
 from ffswap.carriers import Colour
-from ffswap.errors import DeviceError
 from ffswap.geometry.crop_masks import join_boost, split_boost
 from ffswap.gpu import Device, Event, PinnedArray, Programs
 from ffswap.ops.cuda import (
@@ -26,6 +24,7 @@ from ffswap.ops.cuda import (
     layout_of,
     region_bytes,
 )
+from tests.gpu.real_gpu import open_gpu
 from tests.ops.device_fakes import (
     cpu_crops,
     form,
@@ -50,13 +49,7 @@ RESULT = SimpleNamespace(mean=(127.5, 120.0, 110.0), std=(127.5, 130.0, 140.0))
 
 @pytest.fixture(scope="module")
 def device():
-    try:
-        found = Device(0)
-    except DeviceError as error:
-        if os.environ.get("FFSWAP_REQUIRE_GPU") == "1":
-            raise
-        pytest.skip(f"no GPU: {error}")
-    with found:
+    with open_gpu() as found:
         yield found
 
 
