@@ -48,12 +48,12 @@ def call(name: str, *args: Any) -> Any:
         DeviceError: cuda-python or the driver is not here, or the call failed; the message has the
             driver's name for the failure and its explanation.
     """
-    code, values = _ask(name, args)
-    if code:
-        raise _failure(name, code)
-    if len(values) > 1:
-        return tuple(values)
-    return values[0] if values else None
+    answer = _ask(name, args)
+    if answer[0]:
+        raise _failure(name, answer[0])
+    if len(answer) == 1:
+        return None
+    return answer[1] if len(answer) == 2 else answer[1:]
 
 
 def is_done(name: str, *args: Any) -> bool:
@@ -62,19 +62,20 @@ def is_done(name: str, *args: Any) -> bool:
     Raises:
         DeviceError: as `call`.
     """
-    code, _ = _ask(name, args)
+    code = _ask(name, args)[0]
     if code and code.name != _NOT_READY:
         raise _failure(name, code)
     return not code
 
 
-def _ask(name: str, args: tuple[Any, ...]) -> tuple[Any, list[Any]]:
+def _ask(name: str, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Status and values, as cuda-python gives them."""
     module = driver()
     try:
-        code, *values = getattr(module, name)(*args)
+        answer: tuple[Any, ...] = getattr(module, name)(*args)
     except RuntimeError as error:  # the bindings find no driver library on this machine
         raise DeviceError(f"there is no NVIDIA driver on this machine ({error})") from error
-    return code, values
+    return answer
 
 
 def _failure(name: str, code: Any) -> DeviceError:

@@ -23,9 +23,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..closing import Closing
-from ..errors import DeviceError, InternalError, OutputWriteError
-from ..files import PendingFile
-from ..locks import make_folder
+from ..errors import DeviceError, InternalError, OutputError
+from ..files import PendingFile, write_error
 from .device import Device
 from .driver import call
 from .memory import DeviceArray
@@ -185,8 +184,10 @@ class Kernel:
 
         Raises:
             DeviceError: it cannot be launched so, or something before it failed.
-            InternalError: the arguments do not fit the kernel's parameters.
+            InternalError: the arguments do not fit the kernel's parameters, or `Programs` is closed.
         """
+        if self._function is None:
+            raise InternalError(f"the program of {self!r} is closed")
         values = []
         for arg in args:
             if isinstance(arg, DeviceArray):
@@ -224,7 +225,7 @@ class Kernel:
         return self._packs.by_sizes.setdefault(sizes, _Pack(sizes))
 
     def forget(self) -> None:
-        """Its program is gone: the driver refuses to launch it from now on."""
+        """Its program is unloaded: it cannot be launched any more."""
         self._function = None
 
 
@@ -239,6 +240,11 @@ class Programs(Closing):
         cache: folder for compiled programs, shared by any number of processes; made if it is
             missing. None: nothing is kept.
         sources: folder of the programs; ours if not given.
+
+    Attributes:
+        arch: what is compiled for, such as ``sm_90``.
+        cache_error: why a compiled program could not be kept, if one could not: it is used all the
+            same, and compiled again by the next run.
     """
 
     def __init__(
@@ -252,8 +258,7 @@ class Programs(Closing):
         self._kernels: dict[tuple[str, str], Kernel] = {}
         major, minor = device.info.compute_capability
         self.arch = f"sm_{major}{minor}"
-        self.cache_error: OutputWriteError | None = None
-        """Why a compiled program could not be kept, if one could not: work goes on without."""
+        self.cache_error: OutputError | None = None
 
     def kernel(self, program: str, name: str) -> Kernel:
         """A kernel, ready to be launched; the same object each time.
@@ -315,15 +320,17 @@ class Programs(Closing):
 
     def _keep(self, file: Path, code: bytes) -> bytes:
         try:
-            make_folder(file.parent, "compiled programs")
+            file.parent.mkdir(parents=True, exist_ok=True)
             pending = PendingFile(file, overwrite=True)
             try:
                 pending.temporary.write_bytes(hashlib.sha256(code).digest() + code)
                 pending.commit()
             finally:
                 pending.discard()
-        except OutputWriteError as error:
+        except OutputError as error:
             self.cache_error = error
+        except OSError as error:
+            self.cache_error = write_error(error, file)
         return code
 
     def close(self) -> None:
