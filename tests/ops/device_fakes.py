@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ffswap.carriers import Colour, Frames, PixelFormat
+from ffswap.carriers import F32, Colour, Frames, PixelFormat
 from ffswap.geometry import affine
 from ffswap.gpu import DeviceArray
+from ffswap.ops import cpu
 from ffswap.ops.cuda import DeviceFrames, layout_of
+from ffswap.ops.paste import paste_crop
 from tests.gpu.host_kernels import HostProgram
-from tests.known_answers import frames_with
 
 SUBSAMPLINGS = {"420": (1, 1), "422": (1, 0), "444": (0, 0)}
 WEIGHTS = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722), "bt2020": (0.2627, 0.0593)}
@@ -89,7 +91,13 @@ def noisy_frames(
         )
         for _ in range(n)
     ]
-    return frames_with(planes, fmt, colour)  # type: ignore[arg-type]
+    return Frames(
+        planes=planes,  # type: ignore[arg-type]
+        format=fmt,
+        colour=colour,
+        pts=np.arange(n, dtype=np.int64),
+        time_base=Fraction(1, 25),
+    )
 
 
 class HostStaging:
@@ -128,3 +136,46 @@ def maps(places: Any, side: int) -> NDArray[np.float64]:
             for x, y, step, turn in places
         ]
     )
+
+
+def same_values(got: NDArray[Any], want: F32, depth: int = 8, white: float = 1.0) -> None:
+    """The same to the last bit, where OpenCV is the one we know; white is so much more than black."""
+    off = np.abs(np.asarray(got, np.float32) - np.asarray(want, np.float32))
+    assert got.shape == want.shape
+    if exact_opencv():
+        assert (off > 0).mean() <= (0 if AVX2 else 5e-3), (
+            f"{(off > 0).mean()} differ by {off.max()}"
+        )
+        # The last bit of a place turns the rounding of one sample over: blue counts it twice.
+        assert off.max() <= 2.5 * white / ((1 << depth) - 1)
+    else:
+        # Noise has its whole range between two neighbours.
+        assert off.max() <= 3 / 32 * white
+
+
+def same_frames(memory: Any, device: DeviceFrames, want: Frames) -> None:
+    """Every sample of every frame is what the CPU made of it."""
+    for i, planes in enumerate(want.planes):
+        for got, plane in zip(device.layout.planes(memory, i, want.format), planes, strict=True):
+            off = np.abs(got.astype(int) - plane)
+            if exact_opencv():
+                assert (off > 0).mean() <= (0 if AVX2 else 5e-3), f"frame {i}: {(off > 0).mean()}"
+                assert off.max() <= 1
+            else:
+                assert off.max() <= (1 << want.format.depth) / 8
+
+
+def cpu_crops(frames: Any, where: Any, matrices: Any, side: Any, **more: Any) -> F32:
+    return np.stack(
+        [
+            cpu.crop_rgb(frames.planes[i], frames.format, frames.colour, matrix, side, **more)
+            for i, matrix in zip(where, matrices, strict=True)
+        ]
+    )
+
+
+def paste_on_cpu(
+    frames: Frames, where: Any, maps: Any, crops: Any, masks: Any, opacity: Any
+) -> None:
+    for i, matrix, crop, mask, one in zip(where, maps, crops, masks, opacity, strict=True):
+        paste_crop(frames.planes[i], frames.format, frames.colour, crop, mask, matrix, float(one))

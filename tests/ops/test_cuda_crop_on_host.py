@@ -1,7 +1,7 @@
 """The kernel that crops, compiled for the CPU, against what the CPU does with OpenCV.
 
 Values that come from integer planes are the same to the last bit: readings are rounded to code values, and
-what follows is float32 in the same order. OpenCV before 5.0 rounds places to 1/32 of a pixel, and
+what follows is float32 in the same order. Older OpenCV rounds places to 1/32 of a pixel, and
 processors without AVX2 round some of them in another way: there the tests allow for it.
 """
 
@@ -12,9 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
-from ffswap.carriers import F32, Colour
+from ffswap.carriers import Colour
 from ffswap.errors import InternalError
 from ffswap.geometry.crop_masks import split_boost
 from ffswap.models import ImageInput
@@ -22,17 +21,17 @@ from ffswap.ops import cpu
 from ffswap.ops.cuda import CropReader, NetForm
 from ffswap.stages.feed import picture_input
 from tests.ops.device_fakes import (
-    AVX2,
     NO_STREAM,
     SUBSAMPLINGS,
     WEIGHTS,
     HostPrograms,
-    exact_opencv,
+    cpu_crops,
     form,
     maps,
     noisy_frames,
     on_device,
     packed,
+    same_values,
 )
 
 HEIGHT, WIDTH = 91, 133  # odd: the last chroma samples stand for one luma sample
@@ -49,30 +48,6 @@ PLACES = [
 @pytest.fixture(scope="module")
 def programs(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return HostPrograms(tmp_path_factory.mktemp("crop"))
-
-
-def check(got: NDArray[Any], want: F32, depth: int = 8, white: float = 1.0) -> None:
-    """The same to the last bit, where OpenCV is the one we know; white is so much more than black."""
-    off = np.abs(np.asarray(got, np.float32) - np.asarray(want, np.float32))
-    assert got.shape == want.shape
-    if exact_opencv():
-        assert (off > 0).mean() <= (0 if AVX2 else 5e-3), (
-            f"{(off > 0).mean()} differ by {off.max()}"
-        )
-        # The last bit of a place turns the rounding of one sample over: blue counts it twice.
-        assert off.max() <= 2.5 * white / ((1 << depth) - 1)
-    else:
-        # Noise has its whole range between two neighbours.
-        assert off.max() <= 3 / 32 * white
-
-
-def cpu_crops(frames: Any, where: Any, matrices: Any, side: Any, **more: Any) -> F32:
-    return np.stack(
-        [
-            cpu.crop_rgb(frames.planes[i], frames.format, frames.colour, matrix, side, **more)
-            for i, matrix in zip(where, matrices, strict=True)
-        ]
-    )
 
 
 @pytest.mark.parametrize("pad_black", [False, True])
@@ -92,7 +67,7 @@ def test_it_crops_as_the_cpu_does(programs, depth, subsampling, pad_black):
             device, where, matrices, on_device(out), PLAIN, NO_STREAM, pad_black=pad_black
         )
         want = cpu_crops(frames, where, matrices, side, pad_black=pad_black)
-        check(out, want, depth)
+        same_values(out, want, depth)
         assert len(memory)
 
 
@@ -115,7 +90,7 @@ def test_it_gives_a_net_what_it_asks_for(programs, boost, layout, dtype):
     crops = cpu_crops(frames, where, matrices, 12 * boost)
     want = picture_input(split_boost(crops, boost), image)
     # Half precision rounds what is equal before to the same value.
-    check(out, want.astype(dtype), white=255 / min(image.std))
+    same_values(out, want.astype(dtype), white=255 / min(image.std))
     assert len(memory)
 
 
@@ -141,7 +116,7 @@ def test_a_window_is_read_and_the_rest_is_black(programs):
         picture[:, :height, :width] = cpu.crop_rgb(
             planes, frames.format, frames.colour, matrix, (width, height)
         )
-        check(out[i : i + 1], picture_input([picture], image), 10, white=255)
+        same_values(out[i : i + 1], picture_input([picture], image), 10, white=255)
     assert len(memory)
 
 
@@ -152,7 +127,7 @@ def test_more_crops_than_a_launch_holds_go_in_several(programs):
     matrices, where = maps(places, 16), np.arange(37) % 4
     out = np.full((37, 3, 16, 16), np.nan, np.float32)
     CropReader(programs)(device, where, matrices, on_device(out), PLAIN, NO_STREAM)
-    check(out, cpu_crops(frames, where, matrices, 16))
+    same_values(out, cpu_crops(frames, where, matrices, 16))
     assert len(memory)
 
 

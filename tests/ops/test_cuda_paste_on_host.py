@@ -15,20 +15,19 @@ from ffswap.carriers import Colour, Frames
 from ffswap.errors import InternalError
 from ffswap.geometry.crop_masks import join_boost, split_boost
 from ffswap.models.spec import ImageOutput
-from ffswap.ops.cuda import DeviceFrames, Paster, Soundness
-from ffswap.ops.paste import paste_crop
+from ffswap.ops.cuda import Paster, Soundness
 from tests.ops.device_fakes import (
-    AVX2,
     NO_STREAM,
     SUBSAMPLINGS,
     WEIGHTS,
     HostPrograms,
-    exact_opencv,
     form,
     maps,
     noisy_frames,
     on_device,
     packed,
+    paste_on_cpu,
+    same_frames,
 )
 
 HEIGHT, WIDTH = 91, 133
@@ -46,25 +45,6 @@ PLACES = [
 @pytest.fixture(scope="module")
 def programs(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return HostPrograms(tmp_path_factory.mktemp("paste"))
-
-
-def compare(memory: Any, device: DeviceFrames, want: Frames) -> None:
-    """Every sample of every frame is what the CPU made of it."""
-    for i, planes in enumerate(want.planes):
-        for got, plane in zip(device.layout.planes(memory, i, want.format), planes, strict=True):
-            off = np.abs(got.astype(int) - plane)
-            if exact_opencv():
-                assert (off > 0).mean() <= (0 if AVX2 else 5e-3), f"frame {i}: {(off > 0).mean()}"
-                assert off.max() <= 1
-            else:
-                assert off.max() <= (1 << want.format.depth) / 8
-
-
-def paste_on_cpu(
-    frames: Frames, where: Any, maps: Any, crops: Any, masks: Any, opacity: Any
-) -> None:
-    for i, matrix, crop, mask, one in zip(where, maps, crops, masks, opacity, strict=True):
-        paste_crop(frames.planes[i], frames.format, frames.colour, crop, mask, matrix, float(one))
 
 
 @pytest.mark.parametrize("subsampling", SUBSAMPLINGS)
@@ -96,7 +76,7 @@ def test_it_pastes_as_the_cpu_does(programs, depth, subsampling):
             opacity=opacity,
         )
         paste_on_cpu(frames, where, matrices, crops, masks, opacity)
-        compare(memory, device, frames)
+        same_frames(memory, device, frames)
         changed = [
             [(one != two).sum() for one, two in zip(old, new, strict=True)]
             for old, new in zip(before, frames.planes, strict=True)
@@ -149,7 +129,7 @@ def test_it_reads_a_nets_own_values_and_tiles(programs, boost, dtype):
     mean, std = (np.asarray(v, np.float32)[:, None, None] / 255 for v in (result.mean, result.std))
     unit = np.clip(join_boost(tiles, boost).astype(np.float32) * std + mean, 0, 1)
     paste_on_cpu(frames, where, matrices, unit, [masks[0]] * 4, [1] * 4)
-    compare(memory, device, frames)
+    same_frames(memory, device, frames)
 
 
 def test_faces_of_one_frame_lie_over_each_other_in_order(programs):
@@ -173,7 +153,7 @@ def test_faces_of_one_frame_lie_over_each_other_in_order(programs):
         NO_STREAM,
     )
     paste_on_cpu(frames, where, matrices, crops, masks, [1] * n)
-    compare(memory, device, frames)
+    same_frames(memory, device, frames)
 
 
 def test_twenty_frames_take_two_launches(programs):
@@ -193,7 +173,7 @@ def test_twenty_frames_take_two_launches(programs):
         NO_STREAM,
     )
     paste_on_cpu(frames, range(20), matrices, crops, [masks[0]] * 20, [1] * 20)
-    compare(memory, device, frames)
+    same_frames(memory, device, frames)
     assert [grid[2] for grid in programs.grids] == [32, 8]
 
 

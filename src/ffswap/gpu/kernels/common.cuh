@@ -162,7 +162,8 @@ __device__ __noinline__ float mean_of(S s, int bx, int by, Reading r, bool repea
 }
 
 template <class S>
-__device__ __forceinline__ float block(const S &s, int bx, int by, const Reading &r, bool repeat, float outside) {
+__device__ __forceinline__ float block(const S &s, int bx, int by, const Reading &r, bool repeat,
+                                       float outside) {
     return r.factor == 1 ? sample(s, bx, by, repeat, outside) : mean_of(s, bx, by, r, repeat, outside);
 }
 

@@ -1,7 +1,7 @@
 // What a net made of a crop goes back into the planes of its frame: to code values, through the inverse of
 // the crop's map, blended by a mask, rounded once. Luma and chroma each on their own grid.
 //
-//     thread (x, y, 2 * face + grid)  ->  sample (left + x, top + y) of luma (grid 0), or of Cb and Cr (grid 1)
+//     thread (x, y, 2 * face + grid)  ->  sample (left + x, top + y) of luma (0), or of Cb and Cr (1)
 //        reads: 4 values of the mask; where the mask is not 0: 4 pixels of the net's picture, all colours
 //               (4 blocks of factor^2 where the crop shrinks into the frame)
 //        of a face that is not sound nothing is read or written but its flag
@@ -70,7 +70,8 @@ struct Codes {
 };
 
 template <class T>
-__device__ __forceinline__ void blend(const Frames &f, int frame, int plane, int x, int y, float over, float alpha) {
+__device__ __forceinline__ void blend(const Frames &f, int frame, int plane, int x, int y, float over,
+                                      float alpha) {
     T *sample = plane_of<T>(f, frame, plane) + uint64(y) * (f.pitch[plane] / int(sizeof(T))) + x;
     float base = float(*sample);
     // OpenCV rounds the change and not the sum: halves go to the even change.
