@@ -1,7 +1,8 @@
-"""What travels through the pipeline: Frames and Faces. Shapes are checked on creation and printed."""
+"""What travels through the pipeline: Frames, here or on a device, and Faces. Shapes are checked on creation and printed."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from .errors import InternalError
 
-__all__ = ["F32", "I64", "Colour", "Faces", "Frames", "PixelFormat", "Plane"]
+__all__ = ["F32", "I64", "Colour", "Faces", "FrameBatch", "Frames", "PixelFormat", "Plane"]
 
 Plane: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16]
 F32: TypeAlias = NDArray[np.float32]
@@ -77,16 +78,10 @@ class Colour:
         return centre, 224.0 * (1 << depth - 8)
 
 
-@dataclass(frozen=True)
-class Frames:
-    """n consecutive frames of one clip, in the clip's own pixel format, in host memory.
-
-    The planes are writable and are edited in place; whoever holds the Frames owns them. All
-    frames of one Frames have the same size, format and colour.
+class FrameBatch(ABC):
+    """n consecutive frames of one clip, wherever their samples are.
 
     Attributes:
-        planes: n tuples of three arrays (Y', Cb, Cr), shapes (H, W) and twice `chroma_shape`,
-            dtype of `format`; rows may be padded (strides), samples of a row are adjacent.
         format: pixel format.
         colour: what the code values mean.
         pts: (n,) int64, presentation times in units of `time_base`, from the container.
@@ -95,6 +90,70 @@ class Frames:
         rotation: degrees (0, 90, 180, 270) by which the picture must be turned counter-clockwise
             to stand upright, as the container's display matrix says.
         pixel_aspect: width of a pixel by its height, as the picture is stored; 1: square.
+    """
+
+    format: PixelFormat
+    colour: Colour
+    pts: I64
+    time_base: Fraction
+    index: int
+    rotation: int
+    pixel_aspect: float
+
+    @property
+    @abstractmethod
+    def height(self) -> int:
+        """Rows of the luma plane."""
+
+    @property
+    @abstractmethod
+    def width(self) -> int:
+        """Columns of the luma plane."""
+
+    def __len__(self) -> int:
+        return len(self.pts)
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}({len(self)} x {self.width}x{self.height} {self.format.name}, "
+            f"index {self.index}, pts {self.pts[0]}..{self.pts[-1]} x {self.time_base})"
+        )
+
+    @abstractmethod
+    def on_host(self) -> Frames:
+        """The same frames in host memory, as they were decoded; what is done to them there stays there."""
+
+    def seconds(self, i: int) -> float:
+        """Presentation time of frame i of these, in seconds."""
+        return float(int(self.pts[i]) * self.time_base)
+
+    def _check_times(self, frames: int) -> None:
+        """Refuse what cannot be said about so many frames.
+
+        Raises:
+            InternalError: there is no frame, or pts or rotation do not fit.
+        """
+        if not frames:
+            raise InternalError(f"{type(self).__name__} without a frame")
+        if self.pts.shape != (frames,):
+            raise InternalError(f"{frames} frames but pts of shape {self.pts.shape}")
+        if self.rotation not in (0, 90, 180, 270):
+            raise InternalError(f"rotation {self.rotation}")
+        if not self.pixel_aspect > 0:
+            raise InternalError(f"pixel aspect {self.pixel_aspect}")
+
+
+@dataclass(frozen=True, repr=False)
+class Frames(FrameBatch):
+    """Frames in the clip's own pixel format, in host memory.
+
+    The planes are writable and are edited in place; whoever holds the Frames owns them. All
+    frames of one Frames have the same size, format and colour.
+
+    Attributes:
+        planes: n tuples of three arrays (Y', Cb, Cr), shapes (H, W) and twice `chroma_shape`,
+            dtype of `format`; rows may be padded (strides), samples of a row are adjacent.
+        format: and the others up to `pixel_aspect`: see `FrameBatch`.
         handles: n objects of the reader's that keep the planes alive; only `media` looks inside.
     """
 
@@ -106,17 +165,10 @@ class Frames:
     index: int = 0
     rotation: int = 0
     pixel_aspect: float = 1.0
-    handles: Sequence[object] = field(default=(), repr=False)
+    handles: Sequence[object] = field(default=())
 
     def __post_init__(self) -> None:
-        if not self.planes:
-            raise InternalError("Frames without a frame")
-        if self.pts.shape != (len(self.planes),):
-            raise InternalError(f"{len(self.planes)} frames but pts of shape {self.pts.shape}")
-        if self.rotation not in (0, 90, 180, 270):
-            raise InternalError(f"rotation {self.rotation}")
-        if not self.pixel_aspect > 0:
-            raise InternalError(f"pixel aspect {self.pixel_aspect}")
+        self._check_times(len(self.planes))
         chroma = self.format.chroma_shape(self.height, self.width)
         for y, cb, cr in self.planes:
             shapes = (y.shape, cb.shape, cr.shape)
@@ -125,14 +177,9 @@ class Frames:
             if {y.dtype, cb.dtype, cr.dtype} != {self.format.dtype}:
                 raise InternalError(f"planes of type {y.dtype} in a {self.format.name} frame")
 
-    def __len__(self) -> int:
-        return len(self.planes)
-
-    def __repr__(self) -> str:
-        return (
-            f"Frames({len(self)} x {self.width}x{self.height} {self.format.name}, "
-            f"index {self.index}, pts {self.pts[0]}..{self.pts[-1]} x {self.time_base})"
-        )
+    def on_host(self) -> Frames:
+        """These very frames."""
+        return self
 
     @property
     def height(self) -> int:
@@ -143,10 +190,6 @@ class Frames:
     def width(self) -> int:
         """Columns of the luma plane."""
         return int(self.planes[0][0].shape[1])
-
-    def seconds(self, i: int) -> float:
-        """Presentation time of frame i of these, in seconds."""
-        return float(int(self.pts[i]) * self.time_base)
 
 
 _FACE_FIELDS = ("frame", "track", "score", "box", "points", "fresh")

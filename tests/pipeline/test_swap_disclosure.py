@@ -81,7 +81,10 @@ def test_without_credentials_there_is_a_warning(swap, clips: Clips, tmp_path: Pa
     assert report.credentials is None
     assert any("no content credentials" in warning for warning in report.warnings)
     found = ffswap.inspect(output)
-    assert (found.verdict, found.credentials) == ("synthetic", None)  # the mark is there all the same
+    assert (found.verdict, found.credentials) == (
+        "synthetic",
+        None,
+    )  # the mark is there all the same
 
 
 def test_who_signs_elsewhere_leaves_no_old_credentials(swap, clips: Clips, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ffswap.carriers import F32, I64, Faces, Frames
+from ffswap.carriers import F32, I64, Faces, FrameBatch, Frames
 from ffswap.errors import InternalError
 from ffswap.geometry.boxes import Detections
 from ffswap.options import DetectOptions
@@ -46,10 +46,10 @@ class World:
         self.faces = faces
         self.calls: list[list[int]] = []
 
-    def views(self, frames: Frames) -> tuple[View, ...]:
+    def views(self, frames: FrameBatch) -> tuple[View, ...]:
         return (View(0, 0, frames.width, frames.height),)
 
-    def __call__(self, frames: Frames, wanted: Sequence[tuple[int, View]]) -> list[Detections]:
+    def __call__(self, frames: FrameBatch, wanted: Sequence[tuple[int, View]]) -> list[Detections]:
         self.calls.append([frames.index + i for i, _ in wanted])
         return [found_at(list(self.faces(frames.index + i).values())) for i in range(len(frames))]
 
@@ -214,7 +214,9 @@ def test_a_face_that_cannot_be_aligned_is_left_out():
     """Its points fall together in one frame; the number is kept."""
 
     class Broken(World):
-        def __call__(self, frames: Frames, wanted: Sequence[tuple[int, View]]) -> list[Detections]:
+        def __call__(
+            self, frames: FrameBatch, wanted: Sequence[tuple[int, View]]
+        ) -> list[Detections]:
             found = super().__call__(frames, wanted)
             found[1].points[0] = found[1].points[0, :1]
             found[2].points[1] = np.nan
@@ -230,7 +232,9 @@ def test_a_face_that_cannot_be_aligned_is_left_out():
 
 def test_a_detector_of_six_points_is_refused():
     class Six(World):
-        def __call__(self, frames: Frames, wanted: Sequence[tuple[int, View]]) -> list[Detections]:
+        def __call__(
+            self, frames: FrameBatch, wanted: Sequence[tuple[int, View]]
+        ) -> list[Detections]:
             (one,) = super().__call__(frames, wanted)
             return [Detections(one.box, np.zeros((1, 6, 2), np.float32), one.score)]
 

@@ -242,20 +242,6 @@ def test_what_lies_before_a_face_stays_bit_identical():
     assert changes(before, frames, 1)[0][inside].min() > 20
 
 
-def test_opacity_is_that_of_each_face():
-    spec = PUBLISHED["inswapper"]
-    frames = grey_frames()
-    placed = [(0, face_points(x, 100, 70)) for x in (60, 150, 240)]
-    opacity = np.array([0.0, 0.5, 1.0], np.float32)
-    before = rgb_at(frames, 0, 60, 100)
-    with OrtCpuSession(painter(spec), name="painter") as session:
-        swapper = NetSwapper(session, spec, TEMPLATES["arcface_128"], PEOPLE, FaceMasks())
-        swapper.paint(frames, swapper.plan(frames, faces_at(*placed), opacity=opacity))
-    for x, share in zip((60, 150, 240), opacity, strict=True):
-        want = before + share * (painted(PEOPLE[0])[0] - before)
-        assert np.abs(rgb_at(frames, 0, x, 100) - want).max() < 0.012
-
-
 def test_faces_that_cannot_be_aligned_are_skipped_and_counted():
     spec = PUBLISHED["inswapper"]
     frames = grey_frames()

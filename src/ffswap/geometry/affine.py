@@ -14,6 +14,7 @@ __all__ = [
     "invert",
     "letterbox_matrix",
     "scale_of",
+    "scales_of",
     "stretch_matrix",
     "turn_matrix",
 ]
@@ -27,21 +28,26 @@ def apply(matrix: F64, points: F32 | F64) -> F32:
 
 
 def compose(second: F64, first: F64) -> F64:
-    """The matrix that does `first`, then `second`."""
-    linear = second[:, :2] @ first
-    linear[:, 2] += second[:, 2]
+    """The matrix that does `first`, then `second`; or (n, 2, 3) of them."""
+    linear: F64 = second[..., :2] @ first
+    linear[..., 2] += second[..., 2]
     return linear
 
 
 def invert(matrix: F64) -> F64:
-    """The matrix that undoes `matrix`."""
-    linear = np.linalg.inv(matrix[:, :2])
-    return np.column_stack([linear, -linear @ matrix[:, 2]])
+    """The matrix that undoes `matrix`; or (n, 2, 3) of them."""
+    linear = np.linalg.inv(matrix[..., :2])
+    return np.concatenate([linear, -linear @ matrix[..., 2:]], -1)
 
 
 def scale_of(matrix: F64) -> float:
     """By how much the matrix magnifies, as the square root of its area factor."""
-    return float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
+    return float(scales_of(matrix))
+
+
+def scales_of(matrices: F64) -> F64:
+    """`scale_of` for (..., 2, 3) matrices."""
+    return np.asarray(np.sqrt(np.abs(np.linalg.det(matrices[..., :2]))))
 
 
 def stretch_matrix(pixel_aspect: float) -> F64:

@@ -11,6 +11,7 @@ from . import affine
 
 __all__ = [
     "decode_fan_heatmap",
+    "decode_fan_peaks",
     "decode_peppa_wutz",
     "eye_angle",
     "face_angle",
@@ -114,7 +115,12 @@ def decode_fan_heatmap(points: F32, heatmaps: F32, size: int) -> tuple[F32, F32]
     good = points.ndim == 3 and points.shape[1] == 68 and points.shape[2] >= 2
     if not good or heatmaps.ndim != 4 or heatmaps.shape[:2] != (n, 68):
         raise _wrong(f"{points.shape} and {heatmaps.shape}", "(n, 68, 2 or 3) and (n, 68, 64, 64)")
-    score = heatmaps.max((2, 3)).mean(1) / FAN_FULL_PEAK
+    return decode_fan_peaks(points, heatmaps.max((2, 3)), size)
+
+
+def decode_fan_peaks(points: F32, peaks: F32, size: int) -> tuple[F32, F32]:
+    """The same of the height of the peak of each heat map, (n, 68)."""
+    score = peaks.mean(1) / FAN_FULL_PEAK
     landmarks = points[..., :2] * (size / GRID)
     return landmarks.astype(np.float32), np.clip(score, 0, 1).astype(np.float32)
 

@@ -125,9 +125,13 @@ class Device(Closing):
         """Make its context current in the calling thread."""
         call("cuCtxSetCurrent", self._context)
 
-    def stream(self) -> Stream:
-        """A new stream; the caller closes it."""
-        return Stream()
+    def stream(self, *, urgent: bool = False) -> Stream:
+        """A new stream; the caller closes it.
+
+        Args:
+            urgent: its work is begun before that of other streams.
+        """
+        return Stream(urgent=urgent)
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> DeviceArray:
         """A new array with whatever was in memory; the caller closes it.

@@ -1,7 +1,20 @@
 """Streams, events, and graphs captured from streams.
 
-A buffer that is used on two streams: the reader's stream waits for an event that the writer's stream
-recorded after the write, and the writer waits for one of the reader before it writes again.
+The rule for buffers that cross streams. Work on one stream happens in its order; the work of two
+streams happens in any order, unless one waits for an event of the other. So:
+
+1. Who reads on another stream than the one that wrote lets the reading stream wait for an event that
+   was recorded on the writing stream behind the write.
+2. Who writes into a buffer again lets its stream wait for an event that was recorded behind the last
+   use by anybody, reading or writing.
+3. A buffer is given back (`MemoryPool.give`) with the stream of its last use. Was it used on several
+   streams, that stream first waits for events behind the uses on the others. The next owner may then
+   use it on the stream that it named to `MemoryPool.take`, and on others by 1.
+4. The host touches memory that a copy reads or writes only when an event behind the copy is done.
+5. What is freed (`close`) is freed when all work that uses it is done: the host waits for an event.
+
+An event stands for the work that was on its stream when it was recorded. A wait takes what the event
+stands for at that moment; recording it again later does not change it.
 """
 
 from __future__ import annotations
@@ -10,7 +23,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import DeviceError, InternalError
-from .driver import call, driver
+from .driver import call, driver, is_done
 
 __all__ = ["Event", "Graph", "Stream"]
 
@@ -29,6 +42,11 @@ class Event:
         if not timing:
             wanted |= int(flags.CU_EVENT_DISABLE_TIMING)
         self.handle: Any = call("cuEventCreate", wanted)
+
+    @property
+    def done(self) -> bool:
+        """Whether the work before it is done, or it was never recorded; nobody waits."""
+        return is_done("cuEventQuery", self.handle)
 
     def synchronize(self) -> None:
         """Wait on the host until the work before it is done."""
@@ -68,11 +86,18 @@ class Stream:
     """An ordered queue of work of one device, independent of the default stream.
 
     Made by `Device.stream` while its context is current. Used by one thread at a time.
+
+    Args:
+        urgent: its work is begun before that of other streams, where both wait for the device.
     """
 
-    def __init__(self) -> None:
-        flags = driver().CUstream_flags
-        self.raw: Any = call("cuStreamCreate", int(flags.CU_STREAM_NON_BLOCKING))
+    def __init__(self, *, urgent: bool = False) -> None:
+        flags = int(driver().CUstream_flags.CU_STREAM_NON_BLOCKING)
+        if urgent:
+            _, greatest = call("cuCtxGetStreamPriorityRange")
+            self.raw: Any = call("cuStreamCreateWithPriority", flags, greatest)
+        else:
+            self.raw = call("cuStreamCreate", flags)
         self._handle = int(self.raw)
 
     @property

@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..carriers import F32, Colour, PixelFormat, Plane
-from ..geometry import affine
+from ..carriers import F32, I64, Colour, PixelFormat, Plane
+from ..geometry import affine, sampling
 
 __all__ = [
     "add_rounded",
@@ -42,9 +42,6 @@ __all__ = [
 
 SUBPIXEL_BITS = 8
 """Fractional bits of the vertex coordinates that OpenCV's polygon filling is given."""
-
-WHOLE = 1e-9
-"""A factor this much below a whole number is that number."""
 
 U8 = NDArray[np.uint8]
 F64 = NDArray[np.float64]
@@ -91,32 +88,21 @@ def sample_plane(
         size: (width, height) of the result.
         outside: what lies outside the plane; None: its nearest pixel.
     """
-    # Of a matrix for 1920 to 320 pixels floats make 5.999999999999999.
-    factor = int(1 / affine.scale_of(matrix) + WHOLE)
-    if factor >= 2:
-        plane, matrix = _shrunk_region(plane, matrix, size, factor, outside)
+    one = sampling.readings(matrix[None], np.array([size]), plane.shape[:2])
+    if one.factor[0] >= 2:
+        plane = _blocks(plane, one.low[0], one.high[0], int(one.factor[0]), outside)
     edge = cv2.BORDER_REPLICATE if outside is None else cv2.BORDER_CONSTANT
     return cv2.warpAffine(
-        plane, matrix, size, flags=cv2.INTER_LINEAR, borderMode=edge, borderValue=outside or 0.0
-    )
+        plane, one.matrix[0], size, flags=cv2.INTER_LINEAR, borderMode=edge,
+        borderValue=outside or 0.0,
+    )  # fmt: skip
 
 
-def _shrunk_region(
-    plane: Plane | F32, matrix: F64, size: tuple[int, int], factor: int, outside: float | None
-) -> tuple[Plane | F32, F64]:
-    """The part of a plane that a warp reads, shrunk by area means, and the matrix from there.
-
-    The blocks start at the plane's edge; the last ones, which reach over it, are filled with what
-    lies outside, so that no row or column of the plane is lost.
-    """
-    corners = np.array([[0, 0], [size[0], 0], [0, size[1]], size], np.float64)
-    at = affine.apply(affine.invert(matrix), corners)
+def _blocks(
+    plane: Plane | F32, low: I64, high: I64, factor: int, outside: float | None
+) -> Plane | F32:
+    """The part of a plane from `low` to `high` (x, y), which may lie outside of it, shrunk."""
     shape = np.array([plane.shape[1], plane.shape[0]])
-    low = np.maximum(np.floor(at.min(0) / factor).astype(int) - 1, -1) * factor
-    high = np.minimum(np.ceil(at.max(0)).astype(int) + factor, shape + factor)
-    if ((high - low) < 2 * factor).any():
-        return plane, matrix
-    high += (low - high) % factor
     before, after = np.maximum(-low, 0), np.maximum(high - shape, 0)
     first, last = np.maximum(low, 0), np.minimum(high, shape)
     part = plane[first[1] : last[1], first[0] : last[0]]
@@ -126,9 +112,7 @@ def _shrunk_region(
             part, int(before[1]), int(after[1]), int(before[0]), int(after[0]), edge,
             value=outside or 0.0,
         )  # fmt: skip
-    centre = (factor - 1) / 2
-    back = np.array([[factor, 0, low[0] + centre], [0, factor, low[1] + centre]], np.float64)
-    return shrink(part, factor), affine.compose(matrix, back)
+    return shrink(part, factor)  # type: ignore[no-any-return]
 
 
 def crop_rgb(

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..carriers import F32, Colour, PixelFormat, Plane
-from ..geometry import affine
+from ..geometry import affine, sampling
 from . import cpu
 
 __all__ = ["paste_crop"]
@@ -75,35 +75,17 @@ def _paste(planes: list[Plane], codes: list[F32], weight: F32, matrix: F64) -> N
         matrix: (2, 3), from pixels of the planes to pixels of the crop.
     """
     back = affine.invert(matrix)
-    bounds = _bounds(back, weight.shape[0], planes[0].shape)
-    if bounds is None:
+    left, top, right, bottom = sampling.reach(back[None], weight.shape[0], planes[0].shape)[
+        0
+    ].tolist()
+    if left == right:
         return
-    rows, columns = bounds
-    back[:, 2] -= (columns.start, rows.start)
-    size = (columns.stop - columns.start, rows.stop - rows.start)
+    back[:, 2] -= (left, top)
+    size = (right - left, bottom - top)
     alpha = cpu.sample_plane(weight, back, size, 0.0)
     touched = (alpha > 0).astype(np.uint8)
     if not touched.any():
         return
     for plane, over in zip(planes, codes, strict=True):
-        part = plane[rows, columns]
+        part = plane[top:bottom, left:right]
         cpu.blend_into(part, part, cpu.sample_plane(over, back, size, None), alpha, touched)
-
-
-def _bounds(back: F64, side: int, shape: tuple[int, ...]) -> tuple[slice, slice] | None:
-    """Rows and columns that the crop may reach; None: it lies outside.
-
-    Args:
-        back: (2, 3), from pixels of the crop to pixels of the plane.
-        side: of the crop, pixels.
-        shape: of the plane.
-    """
-    # A bilinear reading ends a whole pixel beyond the centres of the outermost pixels.
-    ends = np.array([[-1, -1], [side, -1], [side, side], [-1, side]], np.float64)
-    corners = affine.apply(back, ends)
-    low = np.maximum(np.ceil(corners.min(0)), 0)
-    high = np.minimum(np.floor(corners.max(0)) + 1, (shape[1], shape[0]))
-    if (low >= high).any():
-        return None
-    (left, top), (right, bottom) = low.astype(int).tolist(), high.astype(int).tolist()
-    return slice(top, bottom), slice(left, right)

@@ -1,11 +1,13 @@
 """Running a swap over a clip: decoder, compute and encoder side by side.
 
-    decode ──Frames──> look ──Frames, plan───> paint (several) ──> encode
-           └─packets of other streams, in their place in the order ─────┘
+    decode ──Frames──> load ──> look ──Frames, plan───> paint ──> unload, finish ──> encode
+           └─packets of other streams, in their place in the order ────────────────────┘
 
 Each arrow is a bounded queue, so memory does not depend on the clip's length. `look` must see the
 frames in order; painting need not: the encoder takes the painted batches in the order in which
-they were looked at.
+they were looked at. `load` puts frames where they are worked on, such as the memory of a GPU, and
+`unload` brings back what has changed; on the CPU there is neither. What is done to painted frames
+on the host (`finish`) belongs to painting there.
 """
 
 from __future__ import annotations
@@ -13,20 +15,22 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
-from ..carriers import Frames
+from ..carriers import FrameBatch, Frames
 from ..errors import CancelledError
 from ..media import ClipReader, ClipWriter, CopiedPackets
 from ..stages.face_swap import FaceSwap, SwapPlan
+from ..stages.mark import Unpainted
 from .machine import find_cpu
 from .report import ProgressCallback, ProgressEvent
 from .threads import Channel, Crew, StoppedError, Stopwatch
 
-__all__ = ["ClipRun", "batch_frames", "painters"]
+__all__ = ["ClipRun", "Room", "batch_frames", "painters"]
 
 QUEUE_BATCHES = 3
 """Batches that wait between two workers: enough to cover a worker's hiccup; more only take memory.
@@ -39,11 +43,30 @@ LARGEST_BATCH = 8
 
 MOST_PAINTERS = 4
 
+FINISHERS = 2
+"""Threads that bring batches back from where they were painted: one may wait while the other marks."""
+
 TICK_S = 0.1
 RATE_WINDOW_S = 5.0
 """The rate that is shown is that of the last seconds."""
 
 Job: TypeAlias = "Future[Frames] | CopiedPackets"
+Item: TypeAlias = "FrameBatch | CopiedPackets"
+
+
+class Room(Protocol):
+    """Where frames are worked on, if that is not the host's memory."""
+
+    @property
+    def painters(self) -> int:
+        """Batches that can be painted at the same time."""
+
+    def load(self, frames: Frames) -> FrameBatch:
+        """Start to bring frames there. Called by one thread, in order."""
+
+    def unload(self, frames: FrameBatch) -> Frames:
+        """Bring back what was painted, into the frames that were loaded, and wait for it. Called by
+        several threads."""
 
 
 def batch_frames(width: int, height: int) -> int:
@@ -68,6 +91,7 @@ class ClipRun:
         total: frames expected, or None.
         progress: told how far the run has come, from the calling thread.
         cancel: when set, the run stops with `CancelledError`.
+        room: where frames are worked on; None: where the reader puts them.
     """
 
     reader: ClipReader
@@ -77,11 +101,16 @@ class ClipRun:
     total: int | None = None
     progress: ProgressCallback | None = None
     cancel: threading.Event | None = None
+    room: Room | None = None
     _watches: Mapping[str, Stopwatch] = field(init=False)
 
     def __post_init__(self) -> None:
-        self._watches = {name: Stopwatch() for name in ("decode", "track", "paint", "encode")}
+        stages = ["decode", "track", "paint", "encode"]
         self._painters = painters(self.threads)
+        if self.room is not None:
+            self._painters = self.room.painters
+            stages += ["load", "finish"]
+        self._watches = {name: Stopwatch() for name in stages}
         self._recent: deque[tuple[float, int]] = deque()
 
     def run(self) -> None:
@@ -93,15 +122,23 @@ class ClipRun:
         """
         crew = Crew()
         decoded: Channel[Frames | CopiedPackets] = Channel(QUEUE_BATCHES, crew.stop)
+        loaded: Channel[Item] = Channel(QUEUE_BATCHES, crew.stop)
         jobs: Channel[Job] = Channel(QUEUE_BATCHES, crew.stop)
         self._start = time.perf_counter()
-        with ThreadPoolExecutor(self._painters, "ffswap-paint") as pool:
+        with ExitStack() as pools:
+            pool = pools.enter_context(ThreadPoolExecutor(self._painters, "ffswap-paint"))
+            finishers = pools.enter_context(ThreadPoolExecutor(FINISHERS, "ffswap-finish"))
             crew.start("decode", lambda: self._decode(decoded))
-            crew.start("track", lambda: self._look(decoded, jobs, pool))
+            source: Iterable[Item] = decoded
+            if (room := self.room) is not None:
+                source = loaded
+                crew.start("load", lambda: self._load(room, decoded, loaded))
+            crew.start("track", lambda: self._look(source, jobs, pool, finishers))
             crew.start("encode", lambda: self._encode(jobs, crew.stop))
             try:
                 crew.wait(self._tick, TICK_S)
             finally:
+                finishers.shutdown(wait=False, cancel_futures=True)
                 pool.shutdown(wait=True, cancel_futures=True)
         self._send()
 
@@ -120,11 +157,22 @@ class ClipRun:
             out.put(item)
         out.end()
 
+    def _load(self, room: Room, items: Channel[Frames | CopiedPackets], out: Channel[Item]) -> None:
+        for item in items:
+            if isinstance(item, CopiedPackets):
+                out.put(item)
+                continue
+            with self._watches["load"].running():
+                frames = room.load(item)
+            out.put(frames)
+        out.end()
+
     def _look(
         self,
-        items: Channel[Frames | CopiedPackets],
+        items: Iterable[Item],
         jobs: Channel[Job],
         pool: ThreadPoolExecutor,
+        finishers: ThreadPoolExecutor,
     ) -> None:
         for item in items:
             if isinstance(item, CopiedPackets):
@@ -132,12 +180,30 @@ class ClipRun:
                 continue
             with self._watches["track"].running():
                 plan = self.swap.look(item)
-            jobs.put(pool.submit(self._paint, item, plan))
+            if (room := self.room) is None:
+                assert isinstance(item, Frames)
+                jobs.put(pool.submit(self._paint, item, plan))
+            else:
+                painted = pool.submit(self._paint_there, item, plan)
+                jobs.put(finishers.submit(self._finish, room, item, plan, painted))
         jobs.end()
 
     def _paint(self, frames: Frames, plan: SwapPlan) -> Frames:
         with self._watches["paint"].running():
             self.swap.paint(frames, plan)
+        return frames
+
+    def _paint_there(self, frames: FrameBatch, plan: SwapPlan) -> list[Unpainted]:
+        with self._watches["paint"].running():
+            return self.swap.paint_faces(frames, plan)
+
+    def _finish(
+        self, room: Room, item: FrameBatch, plan: SwapPlan, painted: Future[list[Unpainted]]
+    ) -> Frames:
+        unpainted = painted.result()
+        with self._watches["finish"].running():
+            frames = room.unload(item)
+            self.swap.finish(frames, plan, unpainted)
         return frames
 
     def _encode(self, jobs: Channel[Job], stop: threading.Event) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..carriers import F32, I64, Faces, Frames
+from ..carriers import F32, I64, Faces, FrameBatch
 from ..options import FaceChoice
 
 __all__ = ["FORGET_S", "FaceChooser"]
@@ -34,7 +34,7 @@ class FaceChooser:
         self._rival: tuple[int, float] | None = None
         self._placed: dict[int, tuple[bool, float]] = {}
 
-    def __call__(self, frames: Frames, faces: Faces) -> I64:
+    def __call__(self, frames: FrameBatch, faces: Faces) -> I64:
         """Indices of the chosen rows, ascending."""
         if self._choice.kind == "all" or not len(faces):
             return np.arange(len(faces))
@@ -42,7 +42,7 @@ class FaceChooser:
             return self._by_place(frames, faces)
         return self._one(frames, faces)
 
-    def _by_place(self, frames: Frames, faces: Faces) -> I64:
+    def _by_place(self, frames: FrameBatch, faces: Faces) -> I64:
         """Rows at the asked places; new faces get theirs among all in their first frame."""
         along = _from_left(faces, frames.rotation)
         keep: list[int] = []
@@ -62,7 +62,7 @@ class FaceChooser:
         self._placed = {t: one for t, one in self._placed.items() if last - one[1] < FORGET_S}
         return np.sort(np.asarray(keep, np.int64))
 
-    def _one(self, frames: Frames, faces: Faces) -> I64:
+    def _one(self, frames: FrameBatch, faces: Faces) -> I64:
         height = faces.box[:, 3] - faces.box[:, 1]
         keep = [
             self._pick(
@@ -94,7 +94,7 @@ def _from_left(faces: Faces, rotation: int) -> F32:
 
     Args:
         faces: in pixels of the picture as stored.
-        rotation: see `Frames`.
+        rotation: see `FrameBatch`.
     """
     x, y = (faces.box[:, 0] + faces.box[:, 2]) / 2, (faces.box[:, 1] + faces.box[:, 3]) / 2
     return np.asarray({0: x, 90: y, 180: -x, 270: -y}[rotation], np.float32)

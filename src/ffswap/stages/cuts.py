@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from ..carriers import F32, Frames
-from ..ops import cpu
+from ..carriers import F32, Colour, Frames, Plane
+from ..ops.thumbnails import thumbnail
 
 __all__ = ["CutDetector"]
-
-THUMBNAIL = (32, 18)
-"""Width and height: large enough to tell two pictures apart, small enough to forgive motion."""
 
 LEAST_CHANGE = 0.07
 """Mean change of luma (0..1) below which nothing is a cut."""
@@ -31,14 +30,20 @@ class CutDetector:
 
     def __call__(self, frames: Frames) -> list[bool]:
         """One flag per frame; the first frame of a clip is none."""
-        offset, span = frames.colour.luma_scale(frames.format.depth)
-        step = max(1, min(frames.width // (4 * THUMBNAIL[0]), frames.height // (4 * THUMBNAIL[1])))
-        flags = []
-        for y, _, _ in frames.planes:
-            thin = np.ascontiguousarray(y[::step, ::step])
-            small = (cpu.resize(thin, *THUMBNAIL).astype(np.float32) - offset) / span
-            flags.append(self._step(small))
-        return flags
+        small = [thumbnail(y) for y, _, _ in frames.planes]
+        return self.see(small, frames.colour, frames.format.depth)
+
+    def see(self, thumbnails: Sequence[Plane], colour: Colour, depth: int) -> list[bool]:
+        """The same for frames of which only the thumbnails are here.
+
+        Args:
+            thumbnails: one (height, width) for each frame, code values, of the size of
+                `ops.thumbnails`; not kept.
+            colour: their meaning.
+            depth: bits of a sample.
+        """
+        offset, span = colour.luma_scale(depth)
+        return [self._step((small.astype(np.float32) - offset) / span) for small in thumbnails]
 
     def _step(self, small: F32) -> bool:
         last, self._last = self._last, small

@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..carriers import F32, Frames
+from ..carriers import F32, FrameBatch
 from ..engines import Session
 from ..geometry import affine, boxes
 from ..geometry.boxes import Detections
@@ -59,10 +59,10 @@ class View:
 class FaceDetector(Protocol):
     """Finds the faces in frames. Passive: one per thread."""
 
-    def views(self, frames: Frames) -> tuple[View, ...]:
+    def views(self, frames: FrameBatch) -> tuple[View, ...]:
         """All views that a full search of one of these frames takes, the whole frame first."""
 
-    def __call__(self, frames: Frames, wanted: Sequence[tuple[int, View]]) -> list[Detections]:
+    def __call__(self, frames: FrameBatch, wanted: Sequence[tuple[int, View]]) -> list[Detections]:
         """Search views of frames.
 
         Args:
@@ -131,11 +131,11 @@ class Detector:
         self._size = self._net.size
         self._centres = boxes.anchors(ANCHOR_GRIDS[self._size])
 
-    def views(self, frames: Frames) -> tuple[View, ...]:
+    def views(self, frames: FrameBatch) -> tuple[View, ...]:
         """All views that a full search of one of these frames takes, the whole frame first."""
         return views_of(frames.height, frames.width, self._size, self._options.min_face_px)
 
-    def __call__(self, frames: Frames, wanted: Sequence[tuple[int, View]]) -> list[Detections]:
+    def __call__(self, frames: FrameBatch, wanted: Sequence[tuple[int, View]]) -> list[Detections]:
         """Search views of frames.
 
         Args:
@@ -149,7 +149,7 @@ class Detector:
         found: list[list[Detections]] = [[] for _ in range(len(frames))]
         places = [(i, self._matrix(frames, view)) for i, view in wanted]
         if places:
-            outputs = self._net(frames, places, pad_black=True)
+            outputs = self._net(frames.on_host(), places, pad_black=True)
             for (i, matrix), regressors, logits in zip(places, *outputs, strict=True):
                 found[i].append(self._decode(regressors, logits, matrix))
         nothing = Detections(*(np.zeros(s, np.float32) for s in ((0, 4), (0, 6, 2), (0,))))
@@ -158,7 +158,7 @@ class Detector:
             for f in found
         ]
 
-    def _matrix(self, frames: Frames, view: View) -> NDArray[np.float64]:
+    def _matrix(self, frames: FrameBatch, view: View) -> NDArray[np.float64]:
         return affine.letterbox_matrix(
             view.x, view.y, view.width, view.height, frames.rotation, self._size
         )

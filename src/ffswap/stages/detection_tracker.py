@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from ..carriers import F32, I64, Faces, Frames
+from ..carriers import F32, I64, Faces, FrameBatch
 from ..errors import InternalError
 from ..geometry.boxes import Detections, box_iou
 from ..geometry.landmarks import eye_angle, face_angle, five_of
@@ -87,7 +87,7 @@ class DetectionTracker:
         """Different faces so far."""
         return self._numbers
 
-    def __call__(self, frames: Frames) -> Faces:
+    def __call__(self, frames: FrameBatch) -> Faces:
         """The faces of the next frames of the clip.
 
         Returns:
@@ -99,7 +99,7 @@ class DetectionTracker:
         Raises:
             ModelError: a net's tensors are not those of its family.
         """
-        cuts = self._cuts(frames)
+        cuts = self._cuts(frames.on_host())
         views = self._detector.views(frames)
         found = self._detector(frames, [(i, view) for i in range(len(frames)) for view in views])
         found = [_alignable(one) for one in found]
@@ -125,7 +125,7 @@ class DetectionTracker:
         )
 
     def _described(
-        self, frames: Frames, frame: I64, box: F32, points: F32
+        self, frames: FrameBatch, frame: I64, box: F32, points: F32
     ) -> tuple[F32, F32 | None]:
         """The five points and the 68 of all faces of a batch."""
         guessed = None if self._guess is None else self._guess(points, frames.pixel_aspect)

@@ -9,12 +9,12 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..carriers import F32, I64, Faces, Frames
+from ..carriers import F32, I64, Faces, FrameBatch, Frames
 from ..geometry.hand import hand_polygons
 from .choose import FaceChooser
 from .hands import HandTracker
 from .label import Label
-from .mark import FaceMarker
+from .mark import FaceMarker, Unpainted
 from .match import PeopleMatcher
 
 __all__ = ["FacePainter", "FaceSwap", "FrameCounts", "SwapPlan", "Tracker"]
@@ -27,7 +27,7 @@ class Tracker(Protocol):
     def faces_seen(self) -> int:
         """Different faces so far."""
 
-    def __call__(self, frames: Frames) -> Faces:
+    def __call__(self, frames: FrameBatch) -> Faces:
         """The faces of the next frames of the clip."""
 
 
@@ -46,7 +46,7 @@ class FacePainter(Protocol):
         """
 
     def plan(
-        self, frames: Frames, faces: Faces, covers: Sequence[Sequence[F32]], who: I64
+        self, frames: FrameBatch, faces: Faces, covers: Sequence[Sequence[F32]], who: I64
     ) -> list[list[Any]]:
         """What will be painted into each of the frames; reads them, changes nothing.
 
@@ -57,7 +57,7 @@ class FacePainter(Protocol):
             who: (m,) number of the source whose face each of them gets.
         """
 
-    def paint(self, frames: Frames, plans: list[list[Any]]) -> None:
+    def paint(self, frames: FrameBatch, plans: list[list[Any]]) -> None:
         """Paint what `plan` returned for these frames, in place."""
 
 
@@ -148,7 +148,7 @@ class FaceSwap:
         for painter in self._painters:
             painter.check()
 
-    def look(self, frames: Frames) -> SwapPlan:
+    def look(self, frames: FrameBatch) -> SwapPlan:
         """What to paint into each of the next frames."""
         found = self._tracker(frames)
         who = self._assign(frames, found)
@@ -159,17 +159,17 @@ class FaceSwap:
         counts.faces += len(chosen)
         covers: list[list[F32]] = []
         if self._hands is not None:
-            hands = self._hands(frames, chosen)
+            hands = self._hands(frames.on_host(), chosen)
             covers = [[p for hand in here for p in hand_polygons(hand.points)] for here in hands]
         paints = [painter.plan(frames, chosen, covers, who) for painter in self._painters]
         labelled = None if self._label is None else self._label.plan(frames)
         return SwapPlan(chosen, paints, labelled)
 
-    def _assign(self, frames: Frames, faces: Faces) -> I64:
+    def _assign(self, frames: FrameBatch, faces: Faces) -> I64:
         """(n,) number of the source that each face gets, -1 for none."""
         who = np.full(len(faces), -1, np.int64)
         if self._people is not None:
-            who = self._people(frames, faces)
+            who = self._people(frames.on_host(), faces)
         rest = np.flatnonzero(who < 0)
         if self._others is not None and len(rest):
             who[rest[self._chooser(frames, faces.rows(rest))]] = self._others
@@ -177,11 +177,29 @@ class FaceSwap:
 
     def paint(self, frames: Frames, plan: SwapPlan) -> None:
         """Paint what `look` returned for these frames, in place, and mark what was painted."""
+        self.finish(frames, plan, self.paint_faces(frames, plan))
+
+    def paint_faces(self, frames: FrameBatch, plan: SwapPlan) -> list[Unpainted]:
+        """The part of `paint` that is done where the frames are: replace the faces.
+
+        Returns:
+            What the faces on the host looked like before, for `finish`.
+        """
         marker = self._marker
-        unpainted = [] if marker is None else marker.before(frames, plan.faces)
+        unpainted = [] if marker is None else marker.before(frames.on_host(), plan.faces)
         for painter, paints in zip(self._painters, plan.paints, strict=True):
             painter.paint(frames, paints)
-        if marker is not None:
-            marker.mark(frames, unpainted)
+        return unpainted
+
+    def finish(self, frames: Frames, plan: SwapPlan, unpainted: Sequence[Unpainted]) -> None:
+        """The part of `paint` that needs what was painted on the host: mark it, and draw the label.
+
+        Args:
+            frames: the same frames, in the host's memory.
+            plan: of these frames.
+            unpainted: what `paint_faces` gave for them.
+        """
+        if self._marker is not None:
+            self._marker.mark(frames, unpainted)
         if self._label is not None and plan.labelled is not None:
             self._label.paint(frames, plan.labelled)

@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..carriers import F32, Frames, Plane
+from ..carriers import F32, FrameBatch, Frames, Plane
 from ..options import LabelOptions, Position
 
 __all__ = ["Label", "Letters"]
@@ -56,7 +56,7 @@ class Label:
         self._begin: int | None = None
         self.notes: tuple[str, ...] = ()
 
-    def plan(self, frames: Frames) -> NDArray[np.bool_]:
+    def plan(self, frames: FrameBatch) -> NDArray[np.bool_]:
         """(n,) in which of the next n frames of the clip the label is seen."""
         if self._patch is None:
             self._patch = self._place(frames)
@@ -90,7 +90,7 @@ class Label:
                 top, left = patch.top // steps[0], patch.left // steps[1]
                 _blend(plane, top, left, cover, np.float32(centre) * cover)
 
-    def _place(self, frames: Frames) -> _Patch:
+    def _place(self, frames: FrameBatch) -> _Patch:
         """Draw the text for frames of this size, and turn it as they are stored."""
         turns = frames.rotation // 90
         height, width, aspect = frames.height, frames.width, frames.pixel_aspect

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..carriers import F32, I64, Frames
+from ..carriers import F32, I64, FrameBatch
 from ..engines import Session
 from ..errors import InternalError, ModelError
 from ..geometry import affine, landmarks
@@ -18,7 +19,7 @@ from ..ops import cpu
 from ..ops.contrast import lift_dark
 from .feed import MAX_BATCH, PictureNet, output_names, run_rows
 
-__all__ = ["Landmarker", "PointsTo68"]
+__all__ = ["CropLandmarker", "Landmarker", "PointsTo68"]
 
 _HEADS: Mapping[str, tuple[int, Callable[..., tuple[F32, F32]]]] = MappingProxyType(
     {
@@ -29,24 +30,22 @@ _HEADS: Mapping[str, tuple[int, Callable[..., tuple[F32, F32]]]] = MappingProxyT
 """How many outputs a family reads, and what does it."""
 
 
-class Landmarker:
-    """68 points of faces in frames, with a score. Passive: one per thread.
+class CropLandmarker(ABC):
+    """68 points of faces in frames, with a score: what landmarkers on all devices have in common.
 
     Args:
-        session: of the net.
         spec: what the net wants and gives; of the family ``fan_heatmap`` or ``peppa_wutz``.
 
     Raises:
         InternalError: it is of another family.
     """
 
-    def __init__(self, session: Session, spec: ModelSpec) -> None:
+    def __init__(self, spec: ModelSpec) -> None:
         if spec.family not in _HEADS:
             raise InternalError(f"model {spec.name!r} is of the family {spec.family}")
-        self._net, self._size = PictureNet(session, spec), spec.size
-        self._reads, self._decode = _HEADS[spec.family]
+        self._spec, self._size = spec, spec.size
 
-    def __call__(self, frames: Frames, frame: I64, box: F32, angle: I64) -> tuple[F32, F32]:
+    def __call__(self, frames: FrameBatch, frame: I64, box: F32, angle: I64) -> tuple[F32, F32]:
         """Look at all faces of a batch of frames at once.
 
         Args:
@@ -67,10 +66,37 @@ class Landmarker:
             landmarks.landmark_matrix(one, turn, self._size, frames.pixel_aspect)
             for one, turn in zip(box, angle.tolist(), strict=True)
         ]
+        points, score = self._look(frames, frame, matrices)
+        return _undone(matrices, points), score
+
+    @abstractmethod
+    def _look(
+        self, frames: FrameBatch, frame: I64, matrices: Sequence[NDArray[np.float64]]
+    ) -> tuple[F32, F32]:
+        """Landmarks (n, 68, 2) in pixels of the crops that the matrices give, and scores (n,)."""
+
+
+class Landmarker(CropLandmarker):
+    """68 points of faces in frames, with a score. Passive: one per thread.
+
+    Args:
+        session: of the net.
+        spec: see `CropLandmarker`.
+    """
+
+    def __init__(self, session: Session, spec: ModelSpec) -> None:
+        super().__init__(spec)
+        self._net = PictureNet(session, spec)
+        self._reads, self._decode = _HEADS[spec.family]
+
+    def _look(
+        self, frames: FrameBatch, frame: I64, matrices: Sequence[NDArray[np.float64]]
+    ) -> tuple[F32, F32]:
+        host = frames.on_host()
         tensors = self._net(
             lift_dark(
                 cpu.crop_rgb(
-                    frames.planes[i], frames.format, frames.colour, matrix, self._size,
+                    host.planes[i], host.format, host.colour, matrix, self._size,
                     pad_black=True,
                 )
             )
@@ -81,8 +107,7 @@ class Landmarker:
                 f"the landmark net gives {len(tensors)} tensors; allowed: {self._reads} or more",
                 hint="check that the file is the one that the catalogue names",
             )
-        points, score = self._decode(*tensors[: self._reads], self._size)
-        return _undone(matrices, points), score
+        return self._decode(*tensors[: self._reads], self._size)
 
 
 class PointsTo68:

@@ -81,6 +81,15 @@ class FaceMasks:
         """Whether `after` needs the 68 points."""
         return "area" in self._kinds
 
+    @property
+    def is_box(self) -> bool:
+        """Whether all faces have one and the same mask: no picture is looked at."""
+        return self._kinds == {"box"}
+
+    def box(self, side: int) -> F32:
+        """(side, side) float32, 0 to 1: the mask of all faces, where `is_box`."""
+        return box_mask(side, self._blur, self._padding)
+
     def before(self, crops: F32) -> F32:
         """What the target's own crops say: box and occlusion.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -10,7 +11,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from ..carriers import F32, Frames
+from ..carriers import F32, FrameBatch, Frames
 from ..engines import Session
 from ..errors import InternalError, ModelError, OptionError
 from ..geometry import affine, boxes, heads
@@ -21,7 +22,7 @@ from ..options import DetectOptions
 from .detect import View
 from .feed import PictureNet
 
-__all__ = ["ANGLES", "NetDetector"]
+__all__ = ["ANGLES", "NetDetector", "Shot", "TurningDetector"]
 
 ANGLES = (0, 90, 180, 270)
 """Degrees by which a picture may be turned before it is searched."""
@@ -49,7 +50,7 @@ _HEADS: Mapping[str, Head] = MappingProxyType(
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Shot:
+class Shot:
     """One picture for the net.
 
     Attributes:
@@ -69,8 +70,8 @@ OVERLAP = {1: 0.4, 2: 0.3, 3: 0.2, 4: 0.1}
 """Boxes that overlap more are one face, by the number of angles. Source: FaceFusion 3.8.1."""
 
 
-class NetDetector:
-    """Boxes and five points of the faces in frames, from a net of another family than the embedded.
+class TurningDetector(ABC):
+    """Boxes and five points of the faces in frames: what detectors on all devices have in common.
 
     The picture is made as published: turned upright, shrunk to fit but never enlarged, put into the
     top left corner of an empty one. It is shrunk without aliasing, which the published procedure
@@ -80,7 +81,6 @@ class NetDetector:
     per thread.
 
     Args:
-        session: of the net.
         spec: what the net wants and gives; of a family other than ``blazeface``.
         options: thresholds.
         angles: degrees, of `ANGLES`; the picture is searched once for each, turned counter-clockwise
@@ -92,11 +92,7 @@ class NetDetector:
     """
 
     def __init__(
-        self,
-        session: Session,
-        spec: ModelSpec,
-        options: DetectOptions,
-        angles: Sequence[int] = (0,),
+        self, spec: ModelSpec, options: DetectOptions, angles: Sequence[int] = (0,)
     ) -> None:
         if not angles or set(angles) - set(ANGLES) or len(set(angles)) != len(angles):
             raise OptionError(
@@ -105,17 +101,16 @@ class NetDetector:
             )
         if spec.family not in _HEADS:
             raise InternalError(f"model {spec.name!r} is of the family {spec.family}")
-        self._net, self._angles = PictureNet(session, spec), tuple(angles)
+        self._spec, self._angles = spec, tuple(angles)
         self._score = spec.score if options.score is None else options.score
         self._iou = OVERLAP[len(angles)] if options.iou is None else options.iou
         self._size = spec.picture.size
-        self._decode = _HEADS[spec.family]
 
-    def views(self, frames: Frames) -> tuple[View, ...]:
+    def views(self, frames: FrameBatch) -> tuple[View, ...]:
         """The whole frame."""
         return (View(0, 0, frames.width, frames.height),)
 
-    def __call__(self, frames: Frames, wanted: Sequence[tuple[int, View]]) -> list[Detections]:
+    def __call__(self, frames: FrameBatch, wanted: Sequence[tuple[int, View]]) -> list[Detections]:
         """Search views of frames, as `FaceDetector` says; the points are five.
 
         Raises:
@@ -128,14 +123,13 @@ class NetDetector:
         ]
         found: list[list[Detections]] = [[] for _ in range(len(frames))]
         if shots:
-            tensors = self._net(self._pictures(frames, shots))
-            for shot, *answers in zip(shots, *tensors, strict=True):
-                found[shot.frame].append(self._placed(answers, shot))
+            for shot, one in zip(shots, self._search(frames, shots), strict=True):
+                found[shot.frame].append(_placed(one, shot))
         nothing = Detections(*(np.zeros(s, np.float32) for s in ((0, 4), (0, 5, 2), (0,))))
         suppressed = partial(boxes.non_maximum_suppression, iou=self._iou)
         return [suppressed(Detections.concatenate(f)) if f else nothing for f in found]
 
-    def _shot(self, frame: int, view: View, rotation: int, pixel_aspect: float) -> _Shot:
+    def _shot(self, frame: int, view: View, rotation: int, pixel_aspect: float) -> Shot:
         turn = affine.turn_matrix(view.x, view.y, view.width, view.height, rotation)
         across = rotation in (90, 270)
         width, height = (view.height, view.width) if across else (view.width, view.height)
@@ -145,14 +139,50 @@ class NetDetector:
         # Pictures are shrunk from edge to edge; answers are multiplied, without that half pixel.
         shrink = np.array([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2]])
         enlarge = np.array([[1 / x, 0, 0], [0, 1 / y, 0]])
-        return _Shot(
+        return Shot(
             frame=frame,
             size=size,
             read=affine.compose(shrink, turn),
             back=affine.compose(affine.invert(turn), enlarge),
         )
 
-    def _pictures(self, frames: Frames, shots: Sequence[_Shot]) -> Iterator[F32]:
+    @abstractmethod
+    def _search(self, frames: FrameBatch, shots: Sequence[Shot]) -> list[Detections]:
+        """What is in each of the pictures, suppressed, in pixels of the net's input.
+
+        Raises:
+            ModelError: the net's tensors are not those of its family.
+        """
+
+
+class NetDetector(TurningDetector):
+    """Boxes and five points of the faces in frames, from a net of another family than the embedded.
+
+    Args:
+        session: of the net.
+        spec: see `TurningDetector`, as the rest.
+        options: thresholds.
+        angles: degrees.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        spec: ModelSpec,
+        options: DetectOptions,
+        angles: Sequence[int] = (0,),
+    ) -> None:
+        super().__init__(spec, options, angles)
+        self._net, self._decode = PictureNet(session, spec), _HEADS[spec.family]
+
+    def _search(self, frames: FrameBatch, shots: Sequence[Shot]) -> list[Detections]:
+        tensors = self._net(self._pictures(frames.on_host(), shots))
+        decoded = [
+            self._decode(answers, self._size, self._score) for answers in zip(*tensors, strict=True)
+        ]
+        return [boxes.non_maximum_suppression(one, self._iou) for one in decoded]
+
+    def _pictures(self, frames: Frames, shots: Sequence[Shot]) -> Iterator[F32]:
         for shot in shots:
             width, height = shot.size
             picture = np.zeros((3, self._size[1], self._size[0]), np.float32)
@@ -161,12 +191,12 @@ class NetDetector:
             )
             yield picture
 
-    def _placed(self, answers: Sequence[F32], shot: _Shot) -> Detections:
-        found = self._decode(answers, self._size, self._score)
-        found = boxes.non_maximum_suppression(found, self._iou)
-        corners = affine.apply(shot.back, found.box.reshape(-1, 2, 2))
-        box = np.concatenate([corners.min(1), corners.max(1)], 1)
-        return Detections(box, affine.apply(shot.back, found.points), found.score)
+
+def _placed(found: Detections, shot: Shot) -> Detections:
+    """From pixels of the net's input to those of the luma plane."""
+    corners = affine.apply(shot.back, found.box.reshape(-1, 2, 2))
+    box = np.concatenate([corners.min(1), corners.max(1)], 1)
+    return Detections(box, affine.apply(shot.back, found.points), found.score)
 
 
 def _fitting(width: int, height: int, room: tuple[int, int]) -> tuple[int, int]:

@@ -10,6 +10,7 @@ from ..carriers import F32
 from ..engines import Session
 from ..errors import InternalError
 from ..models import ModelSpec
+from .brush import HostBrush
 from .feed import SharedNet
 from .masks import FaceMasks
 from .net_paint import CropPainter, NetPaint
@@ -45,4 +46,5 @@ class NetSwapper(CropPainter):
         if spec.source is None or not sources:
             raise InternalError(f"{spec.name!r} is no swapper, or there is no source for it")
         rows = {spec.source.name: np.concatenate(sources)}
-        super().__init__(SharedNet(session, spec), template, masks, boost=boost, sources=rows)
+        brush = HostBrush(SharedNet(session, spec), masks, boost=boost, sources=rows)
+        super().__init__(brush, template)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import numpy as np
-
-from ..carriers import F32, I64, Faces, Frames
+from ..carriers import F32
 from ..engines import Session
 from ..errors import InternalError
 from ..models import ModelSpec
+from .brush import HostBrush
 from .feed import SharedNet
 from .masks import FaceMasks
-from .net_paint import CropPainter, NetPaint
+from .net_paint import CropPainter
 
 __all__ = ["Restorer"]
 
@@ -41,22 +38,5 @@ class Restorer(CropPainter):
     ) -> None:
         if not 0 <= blend <= 1:
             raise InternalError(f"blend {blend}")
-        super().__init__(SharedNet(session, spec), template, masks or FaceMasks())
-        self.name = spec.name
-        """Of the model."""
-        self._blend = np.float32(blend)
-
-    def plan(
-        self,
-        frames: Frames,
-        faces: Faces,
-        covers: Sequence[Sequence[F32]] = (),
-        who: I64 | None = None,
-        opacity: F32 | None = None,
-    ) -> list[list[NetPaint]]:
-        """What will be restored in each of the frames; see `CropPainter.plan`.
-
-        Whether a frame is swapped by then does not matter: its pixels are read when it is painted.
-        """
-        given = np.ones(len(faces), np.float32) if opacity is None else opacity
-        return super().plan(frames, faces, covers, who, given * self._blend)
+        brush = HostBrush(SharedNet(session, spec), masks or FaceMasks())
+        super().__init__(brush, template, opacity=blend)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from ..carriers import F32, Faces, Frames
+from ..carriers import F32, Faces, FrameBatch
 from ..engines import Session
 from ..geometry import affine
 from ..geometry.boxes import Detections, box_iou
@@ -50,12 +50,12 @@ class MeshNet:
     def __init__(self, session: Session, spec: ModelSpec) -> None:
         self._net = CropNet(session, spec)
 
-    def __call__(self, frames: Frames, i: int, rois: Sequence[Roi]) -> tuple[F32, F32]:
+    def __call__(self, frames: FrameBatch, i: int, rois: Sequence[Roi]) -> tuple[F32, F32]:
         """Meshes (n, 468, 3) in pixels of the luma plane and their confidence (n,), 0 to 1."""
         if not rois:
             return np.zeros((0, 468, 3), np.float32), np.zeros(0, np.float32)
         matrices = [roi.matrix(self._net.size) for roi in rois]
-        landmarks, logits = self._net(frames, [(i, matrix) for matrix in matrices])
+        landmarks, logits = self._net(frames.on_host(), [(i, matrix) for matrix in matrices])
         meshes = landmarks.reshape(len(rois), -1, 3).copy()
         for mesh, matrix in zip(meshes, matrices, strict=True):
             # The net counts from the crop's edge, our pixels from the centre of the first.
@@ -107,9 +107,9 @@ class FaceTracker:
         """Different faces so far."""
         return self._numbers
 
-    def __call__(self, frames: Frames) -> Faces:
+    def __call__(self, frames: FrameBatch) -> Faces:
         """The faces of the next frames of the clip, meshes smoothed."""
-        cuts = self._cuts(frames)
+        cuts = self._cuts(frames.on_host())
         planned = self._plan(frames, cuts)
         wanted = [(i, view) for i, views in planned.items() for view in views]
         found = self._detector(frames, wanted)
@@ -119,7 +119,7 @@ class FaceTracker:
         ]
         return Faces.concatenate(rows)
 
-    def _plan(self, frames: Frames, cuts: list[bool]) -> dict[int, Sequence[View]]:
+    def _plan(self, frames: FrameBatch, cuts: list[bool]) -> dict[int, Sequence[View]]:
         """Which views of which frames are searched whatever happens."""
         views = self._detector.views(frames)
         plan: dict[int, Sequence[View]] = {}
@@ -135,7 +135,7 @@ class FaceTracker:
             self._next_search_s = now + self._options.detect_every_s
         return plan
 
-    def _step(self, frames: Frames, i: int, cut: bool, found: Detections | None) -> Faces:
+    def _step(self, frames: FrameBatch, i: int, cut: bool, found: Detections | None) -> Faces:
         """One frame: follow, forget, find."""
         now = frames.seconds(i)
         if cut:
@@ -149,7 +149,7 @@ class FaceTracker:
         self._lost = [t for t in self._lost if now - t.seen_s < REMEMBER_S]
         return self._rows(i)
 
-    def _follow(self, frames: Frames, i: int, now: float) -> None:
+    def _follow(self, frames: FrameBatch, i: int, now: float) -> None:
         if not self._tracks:
             return
         meshes, scores = self._net(frames, i, [roi_from_mesh(t.raw) for t in self._tracks])
@@ -175,7 +175,7 @@ class FaceTracker:
         track.smooth = track.filter(mesh, size, now - track.seen_s)
         track.raw, track.score, track.seen_s = mesh, score, now
 
-    def _adopt(self, frames: Frames, i: int, now: float, found: Detections) -> None:
+    def _adopt(self, frames: FrameBatch, i: int, now: float, found: Detections) -> None:
         """Faces found that are not followed yet become tracks, if the mesh net agrees."""
         middle = (found.box[:, :2] + found.box[:, 2:]) / 2
         known = np.zeros(len(found), bool)
@@ -255,7 +255,7 @@ def _shared_out(overlap: F32, boxes: F32, sure: NDArray[np.bool_]) -> dict[int, 
     return owned
 
 
-def still_mesh(detector: FaceDetector, net: MeshNet, frames: Frames, score: float) -> F32:
+def still_mesh(detector: FaceDetector, net: MeshNet, frames: FrameBatch, score: float) -> F32:
     """Meshes (n, 468, 3) of the faces in one still frame, refined, largest first."""
     found = detector(frames, [(0, view) for view in detector.views(frames)])[0]
     meshes, scores = net(frames, 0, [roi_from_keypoints(p) for p in found.points])

@@ -7,7 +7,8 @@ from typing import TypeAlias
 
 import numpy as np
 
-from ...carriers import F32, I64, Faces, Frames
+from ...carriers import F32, I64, Faces, FrameBatch, Frames
+from ...errors import InternalError
 from .render import Paint
 from .swapper import MeshSwapper
 
@@ -36,7 +37,7 @@ class MeshSwappers:
         """See `FacePainter.check`; there is nothing to refuse."""
 
     def plan(
-        self, frames: Frames, faces: Faces, covers: Sequence[Sequence[F32]], who: I64
+        self, frames: FrameBatch, faces: Faces, covers: Sequence[Sequence[F32]], who: I64
     ) -> list[list[PersonPaint]]:
         """What will be painted into each of the frames; reads them, changes nothing.
 
@@ -50,13 +51,19 @@ class MeshSwappers:
         for person, swapper in enumerate(self._swappers):
             rows = np.flatnonzero(who == person)
             for plan, paints in zip(
-                plans, swapper.plan(frames, faces.rows(rows), covers), strict=True
+                plans, swapper.plan(frames.on_host(), faces.rows(rows), covers), strict=True
             ):
                 plan += [(person, paint) for paint in paints]
         return plans
 
-    def paint(self, frames: Frames, plans: Sequence[Sequence[PersonPaint]]) -> None:
-        """Paint into all frames, in each the hindmost (narrowest) face first, in place."""
+    def paint(self, frames: FrameBatch, plans: Sequence[Sequence[PersonPaint]]) -> None:
+        """Paint into all frames, in each the hindmost (narrowest) face first, in place.
+
+        Raises:
+            InternalError: they are not in host memory.
+        """
+        if not isinstance(frames, Frames):
+            raise InternalError(f"{frames!r} are not in host memory")
         for i, paints in enumerate(plans):
             for person, paint in sorted(paints, key=lambda one: one[1].face_px):
                 self._swappers[person].paint(frames, i, [paint])
