@@ -54,6 +54,8 @@ class Library:
         options: SwapOptions,
         models: Path,
         catalog: Path | None,
+        engines: Path,
+        kernels: Path,
         progress: Callable[[ProgressEvent], None] | None,
         cancel: threading.Event | None,
     ) -> SwapReport:
@@ -63,6 +65,8 @@ class Library:
                 "options": options,
                 "models": models,
                 "catalog": catalog,
+                "engines": engines,
+                "kernels": kernels,
                 "cancel": cancel,
             }
         )

@@ -33,7 +33,15 @@ from .disclosure import (
     label_options,
 )
 from .errors import STOPPED_HINT, ExitCode
-from .folders import ModelsDir, completes_hints, models_folder, own_catalogue
+from .folders import (
+    EngineDir,
+    ModelsDir,
+    completes_hints,
+    engine_folder,
+    kernel_folder,
+    models_folder,
+    own_catalogue,
+)
 from .messages import note, printable, result, result_json
 from .progress import Display, make_display
 from .signals import StopSignals
@@ -56,6 +64,7 @@ class SwapCommand(TyperCommand):
 
 _FACES = ("largest", "all", "left-right:")
 _MASKS = get_args(MaskKind)
+_PRECISIONS = ("fp16", "fp32")
 _DEVICES = ("auto", "cpu", "cuda")
 _POSITION_HELP = "a time as 12.5, 1:02.5 or 00:01:02.5, or a frame as 250f"
 
@@ -135,6 +144,9 @@ _KeepOccluders = Annotated[
     ),
 ]
 _Device = Annotated[str, _value("--device", "auto|cpu|cuda|cuda:N", "what computes", _DEVICES)]
+_Precision = Annotated[
+    str | None, _value("--precision", "fp16|fp32", "of the engines on a GPU", _PRECISIONS)
+]
 _Threads = Annotated[
     int | None,
     _value(
@@ -185,6 +197,8 @@ def command(
     sign_key: SignKey = None,
     sign_tsa: SignTimestamp = None,
     device: _Device = "auto",
+    precision: _Precision = None,
+    engine_dir: EngineDir = None,
     threads: _Threads = None,
     overwrite: _Overwrite = False,
     progress: _Progress = "auto",
@@ -205,6 +219,7 @@ def command(
         start=_position("--start", start),
         end=_position("--end", end),
         device=device,
+        precision=_precision(precision),
         threads=threads,
         overwrite=overwrite,
         models=_models(
@@ -217,7 +232,10 @@ def command(
     )
     display = make_display(progress, quiet=quiet)
     with StopSignals(quiet=quiet) as signals:
-        report = _run(photo, target, output, options, models_folder(models_dir), display, signals)
+        report = _run(
+            photo, target, output, options, models_folder(models_dir), engine_folder(engine_dir),
+            display, signals,
+        )  # fmt: skip
     return _tell(report, as_json=as_json, quiet=quiet)
 
 
@@ -282,6 +300,11 @@ def _given(option: str, text: str | None) -> str | None:
     return text
 
 
+def _precision(text: str | None) -> Any:
+    """As given; the class checks it."""
+    return _given("--precision", text)
+
+
 def _numbers(option: str, text: str) -> tuple[int, ...]:
     try:
         return tuple(int(part) for part in text.split(","))
@@ -306,6 +329,7 @@ def _run(
     output: Path,
     options: SwapOptions,
     models: Path,
+    engines: Path,
     display: Display,
     signals: StopSignals,
 ) -> SwapReport:
@@ -319,7 +343,7 @@ def _run(
         with display:
             report: SwapReport = swap(
                 source, target, output, options=options, models=models, catalog=own_catalogue(models),
-                progress=display, cancel=signals.cancel,
+                engines=engines, kernels=kernel_folder(), progress=display, cancel=signals.cancel,
             )  # fmt: skip
     return report
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from ..errors import OptionError
+from .build import Precision
 from .checks import require
 from .disclosure import CredentialOptions, LabelOptions
 from .position import Position
@@ -266,6 +267,7 @@ class SwapOptions:
         start: first moment of the target that is kept; the output begins there.
         end: first moment of the target that is no longer kept.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        precision: ``fp16`` or ``fp32``, of the engines on a GPU; None: FP16 where there is one.
         threads: that decoder, painters and encoder may use, each for itself; None: as many as
             there are cores.
         overwrite: replace the output if it exists, and what lies beside it to vouch for it.
@@ -280,6 +282,7 @@ class SwapOptions:
     start: Position | None = None
     end: Position | None = None
     device: str = "auto"
+    precision: Precision | None = None
     threads: int | None = None
     overwrite: bool = False
     detect: DetectOptions = field(default_factory=DetectOptions)
@@ -300,5 +303,7 @@ class SwapOptions:
             re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device) is not None,
             "device", self.device, "auto, cpu, cuda, cuda:N",
         )  # fmt: skip
+        words = get_args(Precision)
+        require(self.precision in (None, *words), "precision", self.precision, " or ".join(words))
         if self.threads is not None:
             require(1 <= self.threads <= 256, "threads", self.threads, "1 to 256")

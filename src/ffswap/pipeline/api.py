@@ -30,7 +30,8 @@ from ..ops import cpu
 from ..options import SwapOptions
 from ..stages.face_swap import FaceSwap
 from ..stages.net_paint import SKIPPED
-from .chain import Cast, Chain, open_chain, resolve_device
+from .chain import Cast
+from .devices import Folders, Workplace, open_workplace
 from .disclosure import Sealer, check_sidecar, claim_of, open_label, open_sealer
 from .report import ProgressCallback, SwapReport
 from .run import ClipRun, batch_frames
@@ -52,6 +53,8 @@ def swap(
     options: SwapOptions | None = None,
     models: PathLike | None = None,
     catalog: PathLike | None = None,
+    engines: PathLike | None = None,
+    kernels: PathLike | None = None,
     progress: ProgressCallback | None = None,
     cancel: threading.Event | None = None,
 ) -> SwapReport:
@@ -67,6 +70,8 @@ def swap(
         options: how; the defaults suit most.
         models: folder of the user's model files; None: only the models that come with ffswap.
         catalog: TOML file with models of the user's own, or None.
+        engines: folder with TensorRT engines that `build_engines` wrote; None: there are none.
+        kernels: folder in which compiled kernels of a GPU are kept; None: they are compiled anew.
         progress: called in this thread a few times a second.
         cancel: set it from another thread to stop the run.
 
@@ -78,7 +83,6 @@ def swap(
         KeyboardInterrupt: passed on after cleaning up.
     """
     options = options or SwapOptions()
-    device = resolve_device(options.device)
     photo, target, output = None if source is None else Path(source), Path(target), Path(output)
     photos = _photos(photo, options)
     # What is no picture is refused before anything is loaded, and not decoded again then.
@@ -90,11 +94,12 @@ def swap(
     _check_output({**photos, "target": target}, output, options.overwrite)
     check_sidecar(output, options.credentials, overwrite=options.overwrite)
     sealer, notes = open_sealer(options.credentials, target, cancel)
-    folder, own = (None if one is None else Path(one) for one in (models, catalog))
-    with open_chain(options, folder, own, read) as chain:
-        cast, warnings = chain.cast(photo)
-        warnings = (*warnings, *notes)
-        job = _Job(chain, cast, info, output, options, device, sealer)
+    kept = (None if one is None else Path(one) for one in (models, catalog, engines, kernels))
+    folders = Folders(**dict(zip(("models", "catalog", "engines", "kernels"), kept, strict=True)))
+    with open_workplace(options, folders, read, picture=info.is_picture) as place:
+        cast, warnings = place.chain.cast(photo)
+        warnings = (*place.notes, *warnings, *notes)
+        job = _Job(place, cast, info, output, options, sealer)
         if info.is_picture:
             return job.picture(warnings, cancel)
         return job.clip(warnings, progress, cancel)
@@ -146,18 +151,17 @@ class _Job:
 
     def __init__(
         self,
-        chain: Chain,
+        place: Workplace,
         cast: Cast,
         info: ClipInfo,
         output: Path,
         options: SwapOptions,
-        device: str,
         sealer: Sealer,
     ) -> None:
-        self._chain, self._cast, self._info, self._output = chain, cast, info, output
-        self._options, self._device, self._sealer = options, device, sealer
+        self._chain, self._cast, self._info, self._output = place.chain, cast, info, output
+        self._options, self._place, self._sealer = options, place, sealer
         self._label = open_label(options.label)
-        self._swap = chain.swap(cast, self._label)
+        self._swap = self._chain.swap(cast, self._label)
 
     def _seal(self, file: PendingFile) -> None:
         claim = claim_of(self._chain, self._swap, labelled=self._label is not None)
@@ -197,6 +201,7 @@ class _Job:
                 total=reader.expected_frames,
                 progress=progress,
                 cancel=cancel,
+                room=self._place.room,
             )
             begun = time.perf_counter()
             run.run()
@@ -222,7 +227,8 @@ class _Job:
             model=self._chain.model,
             model_reason=self._chain.model_reason,
             models=self._chain.models,
-            device=self._device,
+            device=self._place.device,
+            runtimes=self._chain.runtimes,
             encoder=plan.name,
             pixel_format=plan.pix_fmt,
             stage_fps=run.stage_fps(),
@@ -263,7 +269,8 @@ class _Job:
             model=self._chain.model,
             model_reason=self._chain.model_reason,
             models=self._chain.models,
-            device=self._device,
+            device=self._place.device,
+            runtimes=self._chain.runtimes,
             encoder=self._output.suffix.lower().lstrip("."),
             pixel_format="rgb24" if result.alpha is None else "rgba",
             credentials=self._sealer.signature,

@@ -57,7 +57,8 @@ class SwapReport:
         model_reason: why this one.
         models: name of every model by its kind; ``landmarker_fallback`` is the landmarker that guesses
             points where the other is not sure.
-        device: what computed, such as ``cpu``.
+        device: what computed, such as ``cpu`` or ``cuda:0``; on a GPU, nets that see whole frames do.
+        runtimes: by the model's name what ran it on the GPU; the others ran on the CPU.
         encoder: FFmpeg's name of the encoder, or the picture format.
         pixel_format: of the output.
         credentials: what was signed into the output or beside it, and by whom; None: nothing was.
@@ -79,6 +80,7 @@ class SwapReport:
     pixel_format: str
     model_reason: str = ""
     models: Mapping[str, str] = field(default_factory=dict)
+    runtimes: Mapping[str, str] = field(default_factory=dict)
     faces_skipped: Mapping[str, int] = field(default_factory=dict)
     stage_fps: Mapping[str, float] = field(default_factory=dict)
     credentials: Signature | None = None

@@ -15,7 +15,7 @@ from ..geometry.landmarks import eye_angle, face_angle, five_of
 from ..geometry.similarity import is_alignable
 from .cuts import CutDetector
 from .detect import FaceDetector
-from .landmark import Landmarker, PointsTo68
+from .landmark import CropLandmarker, PointsTo68
 from .track import REMEMBER_S
 
 __all__ = ["FOLLOW_IOU", "DetectionTracker"]
@@ -71,7 +71,7 @@ class DetectionTracker:
         self,
         detector: FaceDetector,
         *,
-        landmarker: Landmarker | None = None,
+        landmarker: CropLandmarker | None = None,
         points_to_68: PointsTo68 | None = None,
         landmark_score: float = 0.5,
     ) -> None:
