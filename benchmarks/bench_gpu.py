@@ -1,7 +1,7 @@
 """How fast the GPU pipeline is: frames in host memory in, frames in host memory out.
 
     python -m benchmarks.bench_gpu [--work DIR] [--rounds N] [--seconds S] [--precision fp16|fp32]
-        [--faces N] [--boost PX] [--height PX] [--build] [--json]
+        [--faces N] [--boost PX] [--height PX] [--build [--recipe FILE]] [--json]
 
 The nets are replicas of published ones with their full architecture and random weights: yoloface_8n
 searches every frame, 2dfan4 finds points, inswapper_128 makes the face. To the detector's answer is
@@ -152,8 +152,9 @@ class Sink:
 def flow(place: Any, cast: Any, batches: Sequence[Frames], seconds: float) -> dict[str, Any]:
     """Frames per second through the whole pipeline in its steady state."""
     source, sink, swap = Source(batches), Sink(), place.chain.swap(cast)
-    ends: Any = (source, sink)
-    run = ClipRun(*ends, swap, room=place.room)
+    reader: Any = source
+    writer: Any = sink
+    run = ClipRun(reader, writer, swap, room=place.room)
     thread = threading.Thread(target=run.run)
     thread.start()
     time.sleep(seconds / 3)
@@ -183,11 +184,11 @@ def alone(place: Any, seconds: float) -> float:
     return count / (time.perf_counter() - begun)
 
 
-def build(models: Path, engines: Path, precision: Precision) -> None:
+def build(models: Path, engines: Path, precision: Precision | None, recipe: Path | None) -> None:
     """Engines of the nets that see frames."""
-    for name, batches in ((DETECTOR, (8,)), (LANDMARKER, (1, 8, 16)), (SWAPPER, (1, 4, 8, 16))):
-        options = BuildOptions(precision=precision, batches=batches)
-        report = build_engines([name], options, folder=engines, models_folder=models)
+    options = BuildOptions(precision=precision)
+    for name in (DETECTOR, LANDMARKER, SWAPPER):
+        report = build_engines([name], options, folder=engines, models_folder=models, recipe=recipe)
         for one in report.engines:
             print(f"{name}: {one.status}, {one.plan}", file=sys.stderr)
 
@@ -200,7 +201,7 @@ def measure(given: argparse.Namespace, work: Path) -> dict[str, Any]:
     models = install(work, faces_in(some(frames, 0, 1), given.faces))
     engines = work / "engines"
     if given.build:
-        build(models, engines, given.precision)
+        build(models, engines, given.precision, given.recipe)
     batches = [some(frames, at, at + size) for at in range(0, len(frames) - size + 1, size)]
     options = SwapOptions(
         device="cuda",
@@ -252,6 +253,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--boost", type=int, help="side of the crop, pixels")
     parser.add_argument("--height", type=int, default=1080)
     parser.add_argument("--build", action="store_true")
+    parser.add_argument("--recipe", type=Path, help="for --build")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="ffswap-bench-") as name:
