@@ -103,11 +103,11 @@ def test_a_clip_without_faces_comes_back_bit_by_bit(cli, tmp_path, models):
             np.testing.assert_array_equal(a, b)
 
 
-def test_faces_for_which_the_net_gives_no_numbers_stay(cli, tmp_path, models):
+def test_faces_for_which_the_net_gives_no_numbers_stay(cli, tmp_path):
     blind = known.blind_below(
         known.painter(get("hyperswap_1a_256"), 1), get("hyperswap_1a_256").picture, 0.5
     )
-    install(tmp_path, {"hyperswap_1a_256": blind})
+    models = install(tmp_path / "blind", {**finds(LEFT, RIGHT), "hyperswap_1a_256": blind})
     clip = WaveClip(tmp_path / "in.mkv", frames=9)
     clip.make()
     options = ("--model", "hyperswap_1a_256")
