@@ -42,6 +42,7 @@ from .engine_graph import (
     samples_digest,
     save_net,
 )
+from .engine_models import Compared, in_own_names
 from .machine import find_cpu
 
 __all__ = ["EngineReport", "ModelBuild", "Phase", "Place", "platform_name"]
@@ -150,7 +151,7 @@ class ModelBuild:
         timing_cache: Path | None,
         tell: Callable[[Phase], None],
         cancel: threading.Event | None,
-        compare: Callable[[Graph], str | None] | None = None,
+        compare: Callable[[Graph], Compared],
     ) -> None:
         self._begun = time.monotonic()
         self._recipe, self._place, self._builder, self._store = recipe, place, builder, store
@@ -176,7 +177,8 @@ class ModelBuild:
 
     def _find_or_build(self, prepared: Prepared, *, force: bool, single: bool) -> EngineReport:
         """Look for the engine under its lock, and build it if it is not there."""
-        self._recipe = replace(self._recipe, batches=prepared.batches)
+        recipe = in_own_names(self._recipe, prepared.names)
+        self._recipe = replace(recipe, batches=prepared.batches)
         key = self._key(prepared)
         waiting = partial(self._tell, "waiting for another process that builds the same engine")
         with self._store.lock(key, cancel=self._cancel, waiting=waiting):
@@ -275,7 +277,7 @@ class ModelBuild:
         return None if gigabytes is None else int(gigabytes * _GIB)
 
     def _build(self, prepared: Prepared, key: EngineKey) -> tuple[Manifest, Path]:
-        samples = draw_samples(self._recipe, prepared.graph, key.batches[-1])
+        samples = draw_samples(self._recipe, prepared.graph, key.batches[-1], prepared.names)
         plan = self._store.temporary(key)
         self._tell("converting to FP16" if self._recipe.precision == "fp16" else "writing the net")
         ways = attempts(
@@ -319,7 +321,7 @@ class ModelBuild:
         Raises:
             UnprovenError: it is not.
         """
-        rows = draw_samples(self._recipe, prepared.graph, PROOF_ROWS)
+        rows = draw_samples(self._recipe, prepared.graph, PROOF_ROWS, prepared.names)
         with Fp32Nets(self._cores, self._recipe.name, check=self._check) as nets:
             self._tell("comparing a batch with its rows")
             prove_batch(prepared, rows, nets)
