@@ -104,7 +104,9 @@ def prepare_graph(
     compared = compare(graph)
     names, notes = compared.names, () if compared.note is None else (compared.note,)
     recipe = in_own_names(recipe, names)
-    graph = set_shapes(clean(graph), recipe.shapes, unbatched=recipe.unbatched)
+    graph = clean(graph)
+    if recipe.shapes:
+        graph = set_shapes(graph, recipe.shapes, unbatched=recipe.unbatched)
     _check_operators(graph)
     check_dimensions(graph, unbatched=recipe.unbatched)
     check_opset(graph, api.max_opset, api.name)

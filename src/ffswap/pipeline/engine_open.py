@@ -20,9 +20,9 @@ from ..models.graph import inputs_of, set_shapes
 from ..models.interface import PortNames, check_interface
 from ..models.onnx_files import Graph, fingerprint
 from ..options import Precision
-from .engine_build import platform_name, target_of
 from .engine_check import fixed
 from .engine_graph import read_net
+from .engine_place import platform_name, target_of
 from .engine_shelf import Here
 from .nets import Net
 from .renamed import RenamedSession
