@@ -10,7 +10,6 @@ from ..carriers import F32, FrameBatch, Frames
 from ..closing import Closing
 from ..engines import OrtCudaSession, Session
 from ..engines.store import EngineStore
-from ..engines.tensorrt import TrtEngine, TrtSession
 from ..engines.trt_api import installed_products, load_api
 from ..errors import DeviceError, EngineError
 from ..gpu import Device, MemoryPool, Programs
@@ -21,7 +20,7 @@ from ..stages.on_gpu.brush import DeviceBrush
 from ..stages.on_gpu.find import DeviceDetector, DeviceLandmarker, on_device
 from ..stages.on_gpu.lane import DeviceNet, Lane
 from .carriage import Carriage
-from .engine_open import Engines
+from .engine_open import Engines, OpenedEngine
 from .net import Net
 from .renamed import RenamedSession
 
@@ -63,7 +62,7 @@ class GpuRoom(Closing):
     ) -> None:
         self._stack = ExitStack()
         self._catalog, self._folder, self._precision = catalog, engines, precision
-        self._loaded_engines: dict[str, TrtEngine] = {}
+        self._loaded_engines: dict[str, OpenedEngine] = {}
         self._engines: Engines | None = None
         self.loaded: dict[str, DeviceNet] = {}
         self.runtimes: dict[str, str] = {}
@@ -84,7 +83,7 @@ class GpuRoom(Closing):
             return
         api = load_api()
         store = EngineStore(self._folder)
-        self._engines = Engines(store, api, self.device, self._catalog)
+        self._engines = Engines(store, api, self.device)
 
     @property
     def painters(self) -> int:
@@ -153,9 +152,9 @@ class GpuRoom(Closing):
         if self._engines is not None:
             engine = self._loaded_engines.get(name)
             if engine is None:
-                engine = self._engines.open(name, net.file, self._precision)
+                engine = self._engines.open(net, self._precision)
                 self._loaded_engines[name] = self._stack.enter_context(engine)
-            return self._named(TrtSession(engine, stream=lane.stream, scratch=lane.scratch), net)
+            return engine.session(stream=lane.stream, scratch=lane.scratch)
         if self._precision == "fp16":
             raise EngineError(
                 f"{name} in FP16 needs an engine of TensorRT, which is not installed",
