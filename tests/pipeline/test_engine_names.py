@@ -26,31 +26,16 @@ from tests import known_answers as known
 from tests.engines.build_nets import conv_net
 from tests.engines.small_nets import net, node
 from tests.pipeline.engine_requests import build, files, needs_rtx
+from tests.pipeline.exported_names import PICTURE, SOURCE, WEIGHT, exported
 from tests.pipeline.neural_models import with_matrix
 
 SWAPPER, RESTORER, RECOGNISER = "inswapper_128", "codeformer", "arcface_w600k_r50"
-PICTURE, SOURCE, WEIGHT = "input.1", "onnx::Gemm_1", "onnx::Cast_2"
-NAMES = {"input": PICTURE, "target": PICTURE, "source": SOURCE, "weight": WEIGHT}
 RANGES = {PICTURE: (0.0, 1.0), SOURCE: (-0.15, 0.15)}
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
     return tmp_path / "store"
-
-
-def exported(path: Path, data: bytes) -> Path:
-    """A file whose inputs and outputs have names as exporters give them."""
-    model = onnx.load_from_string(data)
-    ends = (*model.graph.input, *model.graph.output)
-    names = {value.name: NAMES.get(value.name, "683") for value in ends}
-    for value in ends:
-        value.name = names[value.name]
-    for one in model.graph.node:
-        one.input[:] = [names.get(name, name) for name in one.input]
-        one.output[:] = [names.get(name, name) for name in one.output]
-    onnx.save(model, path)
-    return path
 
 
 @pytest.fixture
