@@ -21,7 +21,7 @@ from ffswap.models import get
 from ffswap.options import BuildOptions
 from ffswap.pipeline.engine_open import Engines
 from ffswap.pipeline.engines import build_engines
-from ffswap.pipeline.nets import Net
+from ffswap.pipeline.net import Net
 from tests import known_answers as known
 from tests.pipeline.exported_names import exported
 from tests.pipeline.neural_models import with_matrix

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import numpy as np
@@ -20,8 +21,8 @@ __all__ = ["Carriage"]
 UPLOADS = 3
 """Batches on their way up: while one is packed, another is copied, and a third is done soon."""
 
-DOWNLOADS = 3
-"""Batches whose painted parts are on their way down, or being put into their frames."""
+PACKERS = 4
+"""Threads that copy frames into pinned memory. One of an H100's host packed 500 frames of 1080p a second."""
 
 
 class _Slot(Closing):
@@ -56,13 +57,16 @@ class Carriage(Closing):
     Args:
         device: where frames are worked on.
         pool: of its memory.
+        downloads: batches whose painted parts may be on their way down, or being put into their
+            frames.
     """
 
-    def __init__(self, device: Device, pool: MemoryPool) -> None:
+    def __init__(self, device: Device, pool: MemoryPool, downloads: int) -> None:
         self._device, self._pool = device, pool
         self._lock = threading.Lock()
         self._events: list[Event] = []
         with ExitStack() as stack:
+            self._packers = stack.enter_context(ThreadPoolExecutor(PACKERS, "ffswap-pack"))
             up, down = device.stream(), device.stream()
             stack.callback(up.close)
             stack.callback(down.close)
@@ -70,7 +74,7 @@ class Carriage(Closing):
             self._loads: queue.SimpleQueue[_Slot] = queue.SimpleQueue()
             self._unloads: queue.SimpleQueue[_Slot] = queue.SimpleQueue()
             for line, stream, count in (
-                (self._loads, up, UPLOADS), (self._unloads, down, DOWNLOADS)
+                (self._loads, up, UPLOADS), (self._unloads, down, downloads)
             ):  # fmt: skip
                 for _ in range(count):
                     line.put(stack.enter_context(_Slot(stream)))
@@ -106,8 +110,9 @@ class Carriage(Closing):
             buffer = self._pool.take((nbytes,), np.uint8, self._up)
             painting = Painting(self._pool.take((MOST_MARKS,), np.int32, self._up))
             there = DeviceFrames.upload(
-                frames, buffer, slot.room(nbytes), self._up, self._event(), painting
-            )
+                frames, buffer, slot.room(nbytes), self._up, self._event(), painting,
+                self._packers,
+            )  # fmt: skip
             self._up.record(slot.done)
         finally:
             self._loads.put(slot)

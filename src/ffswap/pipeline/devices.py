@@ -108,12 +108,10 @@ def _on_gpu(
     options: SwapOptions, folders: Folders, read: ReadPicture, stack: ExitStack
 ) -> Workplace:
     index = int(options.device.partition(":")[2] or 0)
-    catalog = load_catalog(folders.catalog)
     try:
         room = stack.enter_context(
             GpuRoom(
                 index,
-                catalog,
                 engines=folders.engines,
                 kernels=folders.kernels,
                 precision=options.precision,

@@ -43,8 +43,6 @@ LARGEST_BATCH = 8
 
 MOST_PAINTERS = 4
 
-FINISHERS = 2
-"""Threads that bring batches back from where they were painted: one may wait while the other marks."""
 
 TICK_S = 0.1
 RATE_WINDOW_S = 5.0
@@ -60,6 +58,10 @@ class Room(Protocol):
     @property
     def painters(self) -> int:
         """Batches that can be painted at the same time."""
+
+    @property
+    def finishers(self) -> int:
+        """Batches that can be brought back at the same time."""
 
     def load(self, frames: Frames) -> FrameBatch:
         """Start to bring frames there. Called by one thread, in order."""
@@ -106,9 +108,11 @@ class ClipRun:
 
     def __post_init__(self) -> None:
         stages = ["decode", "track", "paint", "encode"]
-        self._painters = painters(self.threads)
+        self._painters, self._finishers = painters(self.threads), 1
+        self._jobs = QUEUE_BATCHES
         if self.room is not None:
-            self._painters = self.room.painters
+            self._painters, self._finishers = self.room.painters, self.room.finishers
+            self._jobs = self._painters + self._finishers + 1  # all of them have work
             stages += ["load", "finish"]
         self._watches = {name: Stopwatch() for name in stages}
         self._recent: deque[tuple[float, int]] = deque()
@@ -123,11 +127,11 @@ class ClipRun:
         crew = Crew()
         decoded: Channel[Frames | CopiedPackets] = Channel(QUEUE_BATCHES, crew.stop)
         loaded: Channel[Item] = Channel(QUEUE_BATCHES, crew.stop)
-        jobs: Channel[Job] = Channel(QUEUE_BATCHES, crew.stop)
+        jobs: Channel[Job] = Channel(self._jobs, crew.stop)
         self._start = time.perf_counter()
         with ExitStack() as pools:
             pool = pools.enter_context(ThreadPoolExecutor(self._painters, "ffswap-paint"))
-            finishers = pools.enter_context(ThreadPoolExecutor(FINISHERS, "ffswap-finish"))
+            finishers = pools.enter_context(ThreadPoolExecutor(self._finishers, "ffswap-finish"))
             crew.start("decode", lambda: self._decode(decoded))
             source: Iterable[Item] = decoded
             if (room := self.room) is not None:
