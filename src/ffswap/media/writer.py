@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterable
+from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -107,6 +108,11 @@ class ClipWriter:
     def frames_written(self) -> int:
         """Frames that the encoder has taken so far, or packets of frames that were encoded before."""
         return self._video.written + self._encoded
+
+    @property
+    def time_base(self) -> Fraction:
+        """Seconds per unit of the times of encoded packets."""
+        return self._video.time_base
 
     @property
     def warnings(self) -> tuple[str, ...]:
