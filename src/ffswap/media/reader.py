@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import av
 import numpy as np
@@ -78,6 +78,11 @@ class ReadSummary:
     missing_frames: int
     corrupt_frames: int
     warnings: tuple[str, ...]
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> ReadSummary:
+        """From its own fields as plain values."""
+        return cls(**{**values, "warnings": tuple(values["warnings"])})
 
 
 class _SeekTooFarError(Exception):

@@ -110,6 +110,11 @@ class ClipWriter:
         return self._video.written + self._encoded
 
     @property
+    def temporary(self) -> Path:
+        """What will become the output."""
+        return self._file.temporary
+
+    @property
     def time_base(self) -> Fraction:
         """Seconds per unit of the times of encoded packets."""
         return self._video.time_base

@@ -107,6 +107,8 @@ class Chain:
         self._recogniser, self._restorers, self._options = recogniser, restorers, options
         self._read = read
         self.model, self.model_reason = model
+        self.files: Mapping[str, Path] = {}
+        """Files of the user's that models come from, by the name of the model."""
         self.models = {**finder.names, **painter.names, **names, "swapper": self.model}
 
     def cast(self, source: Path | None) -> tuple[Cast, tuple[str, ...]]:
@@ -335,4 +337,6 @@ def open_chain(
             palms = nets.find(PALM_DETECTOR, "hand_detector")
             points = nets.find(HAND_LANDMARKER, "hand_landmarker")
             hands = (nets.open(palms), palms.spec, nets.open(points), points.spec)
-        yield Chain(finder, painter, hands, recogniser, restorers, options, model, names, read)
+        chain = Chain(finder, painter, hands, recogniser, restorers, options, model, names, read)
+        chain.files = nets.files
+        yield chain

@@ -63,6 +63,8 @@ class Nets:
         self.catalog = catalog
         self._store, self._threads, self._stack = store, threads, stack
         self._shared: dict[str, SharedNet] = {}
+        self.files: dict[str, Path] = {}
+        """Files of the user's that were opened, by the name of the model."""
 
     def installed(self, kind: Kind) -> list[ModelSpec]:
         """Models of a kind that can be used now, without those that come with ffswap."""
@@ -179,6 +181,7 @@ class Nets:
         spec, matrix = net.spec, net.matrix
         if net.file is None:
             return self._enter(OrtCpuSession(embedded_bytes(spec), name=spec.name)), None
+        self.files[spec.name] = net.file
         names = net.names
         if names is None:
             # The graph is gone before the session is made: both hold all weights.

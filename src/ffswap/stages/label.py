@@ -58,11 +58,12 @@ class Label:
 
     def state(self) -> State:
         """What the label in the next frames depends on."""
-        return {"frames": self._frames, "begin": self._begin}
+        return {"frames": self._frames, "begin": self._begin, "notes": list(self.notes)}
 
     def restore(self, state: State) -> None:
         """Go on after the frames that gave this state."""
         self._frames, self._begin = state["frames"], state["begin"]
+        self.notes = tuple(state["notes"])
 
     def plan(self, frames: FrameBatch) -> NDArray[np.bool_]:
         """(n,) in which of the next n frames of the clip the label is seen."""
