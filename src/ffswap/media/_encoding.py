@@ -32,6 +32,10 @@ _MPEG4_MAX_DENOMINATOR = 65535
 _LONGEST_DELAY_S = 3600
 
 
+# With its AVX-512 code x264 (core 165) makes other pictures of the same frames in each run, by chance.
+_REPEATABLE = "cpu-independent=1"
+
+
 class VideoEncoder:
     """The video stream of an output, and the encoder behind it.
 
@@ -112,9 +116,9 @@ class VideoEncoder:
         info, plan, source = self._reader.info, self._plan, self._reader.stream
         options = dict(plan.options)
         if threads and plan.name == "libx265":
-            options["x265-params"] = (
-                f"{options.get('x265-params', 'log-level=error')}:pools={threads}"
-            )
+            _tell(options, "x265-params", f"pools={threads}")
+        if plan.name == "libx264":
+            _tell(options, "x264-params", _REPEATABLE)
         try:
             stream = output.add_stream(plan.name, rate=info.rate or 25, options=options)
         except (av.FFmpegError, ValueError) as error:
@@ -179,3 +183,8 @@ class VideoEncoder:
                 packet.dts = pts if self._last_dts is None else max(pts, self._last_dts + 1)
             self._last_dts = packet.dts
         return packet
+
+
+def _tell(options: dict[str, str], name: str, more: str) -> None:
+    """Add to an option that holds several of the encoder's own."""
+    options[name] = f"{options[name]}:{more}" if name in options else more
