@@ -19,6 +19,7 @@ from ..errors import EncoderError, InternalError, OutputWriteError
 from ..files import PathLike, PendingFile, Seal, write_error
 from ._encoding import VideoEncoder
 from ._files import fraction
+from ._parts import SegmentBreak
 from ._remux import error_text, kept_tags, moved_chapters, refuse_same
 from .encoders import EncoderPlan, container_of
 from .probe import stream_info
@@ -129,8 +130,8 @@ class ClipWriter:
             found.append(f"{self._refused} packets of other streams had no usable time stamp")
         return tuple(found)
 
-    def write(self, item: Frames | CopiedPackets) -> None:
-        """Take the next item, in the order in which the reader gave them.
+    def write(self, item: Frames | CopiedPackets | SegmentBreak) -> None:
+        """Take the next item, in the order in which the reader gave them; a break changes nothing.
 
         Frames of the reader's are encoded from the buffers that their planes are views of.
 
@@ -143,6 +144,8 @@ class ClipWriter:
         if isinstance(item, CopiedPackets):
             for packet in item.packets:
                 self._copy(packet)
+            return
+        if isinstance(item, SegmentBreak):
             return
         for i in range(len(item)):
             self._mux(self._video.encode(item, i))

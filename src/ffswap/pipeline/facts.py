@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .._version import __version__
-from ..errors import InputMissingError
+from ..errors import CancelledError, InputMissingError
 from ..files import file_digests
 from ..media import EncoderPlan, is_picture_name
 from ..options import SwapOptions
@@ -59,6 +59,8 @@ def facts_of(
 def _digest(path: Path, cancel: threading.Event | None) -> str:
     try:
         return _content(path, cancel)
+    except CancelledError as error:
+        raise CancelledError("the run was stopped; the output was not written") from error
     except OSError as error:
         raise InputMissingError("cannot be read", file=path) from error
 
