@@ -12,7 +12,6 @@ import numpy as np
 from av.packet import Packet
 from av.stream import Disposition
 from av.video.frame import VideoFrame
-from av.video.stream import VideoStream
 
 from ..carriers import Frames
 from ..closing import Closing
@@ -25,7 +24,7 @@ from ._integrity import Tally, is_cut_short, missing_frames
 from ._parts import Parts, ReaderMark, SegmentBreak
 from ._trim import resolve
 from .colour import colour_of, convert, pixel_format, planes_of, upright
-from .probe import MAX_FAILED_PACKETS, probe, tagged_duration, video_stream
+from .probe import MAX_FAILED_PACKETS, pixel_aspect, probe, tagged_duration, video_stream
 
 __all__ = ["MAX_FAILED_PACKETS", "ClipReader", "CopiedPackets", "ReadSummary"]
 
@@ -40,10 +39,6 @@ _TORN_AT_END = frozenset({"mov", "avi"})
 # After the end of a trimmed range, how much further the file is read for packets of the range
 # that are stored late.
 _INTERLEAVE_S = 10
-
-# A ratio of a pixel's sides beyond this is a mistake of the file: anamorphic lenses squeeze by 2.
-MOST_ASPECT = 4
-
 
 Decoded: TypeAlias = "tuple[VideoFrame, int] | SegmentBreak"
 
@@ -395,14 +390,17 @@ class ClipReader(Closing):
             time_base=self.info.time_base,
             index=self._frames - len(batch),
             rotation=self.info.rotation,
-            pixel_aspect=_pixel_aspect(self.stream),
+            pixel_aspect=pixel_aspect(self.stream),
             handles=frames,
         )
 
     def _summarise(self) -> ReadSummary:
         info, tally, missing = self.info, self._tally, 0
         if self.window.end is None:
-            cut = is_cut_short(info.path, info.container)
+            try:
+                cut = is_cut_short(info.path, info.container)
+            except OSError as error:
+                raise MediaError("went away while it was read", file=info.path) from error
             self._expect(cut_short=bool(cut))
             missing = missing_frames(tally, cut)
         warnings = list(self._warnings)
@@ -442,10 +440,3 @@ class ClipReader(Closing):
         if container.duration:
             begin = container.start_time or 0
             tally.container_end_s = Fraction(begin + container.duration, av.time_base)
-
-
-def _pixel_aspect(stream: VideoStream) -> float:
-    """Width of a pixel by its height; 1 where the file does not say, or says what cannot be."""
-    ratio = fraction(stream.sample_aspect_ratio)
-    believable = ratio is not None and 1 / MOST_ASPECT <= ratio <= MOST_ASPECT
-    return float(ratio) if ratio is not None and believable else 1.0
