@@ -17,6 +17,7 @@ from ..options import (
     Person,
     Position,
     SwapOptions,
+    Unfinished,
 )
 from .bars import MODES
 from .disclosure import (
@@ -153,6 +154,21 @@ _Threads = Annotated[
         "--threads", "N", "1 to 256, for decoder, painters and encoder each; left out: one per core"
     ),
 ]
+_Segment = Annotated[
+    float,
+    _value(
+        "--segment",
+        "SECONDS",
+        "a long clip is done in pieces of this length; 0: at once, without --resume",
+    ),
+]
+_Resume = Annotated[
+    bool,
+    typer.Option("--resume", help="go on where an interrupted run of the same command stopped"),
+]
+_Discard = Annotated[
+    bool, typer.Option("--discard", help="throw away what an interrupted run has left")
+]
 _Overwrite = Annotated[bool, typer.Option("--overwrite", "-y", help="replace OUTPUT if it exists")]
 _Progress = Annotated[
     str, _value("--progress", "|".join(MODES), "how progress is shown on stderr", MODES)
@@ -200,6 +216,9 @@ def command(
     precision: _Precision = None,
     engine_dir: EngineDir = None,
     threads: _Threads = None,
+    segment: _Segment = 10.0,
+    resume: _Resume = False,
+    discard: _Discard = False,
     overwrite: _Overwrite = False,
     progress: _Progress = "auto",
     as_json: _Json = False,
@@ -221,6 +240,8 @@ def command(
         device=device,
         precision=_precision(precision),
         threads=threads,
+        segment_s=segment,
+        unfinished=_unfinished(resume=resume, discard=discard),
         overwrite=overwrite,
         models=_models(
             model, detector, detector_angles, landmarker, restore, mask, pixel_boost, blend
@@ -237,6 +258,12 @@ def command(
             display, signals,
         )  # fmt: skip
     return _tell(report, as_json=as_json, quiet=quiet)
+
+
+def _unfinished(*, resume: bool, discard: bool) -> Unfinished:
+    if resume and discard:
+        raise OptionError("--resume and --discard were given; allowed: one of them")
+    return "resume" if resume else "discard" if discard else "refuse"
 
 
 def _models(
@@ -383,6 +410,12 @@ def _summary(report: SwapReport) -> list[str]:
     if report.credentials is not None:
         beside = f", in {report.credentials.file}" if report.credentials.place == "sidecar" else ""
         lines.append(f"credentials: signed by {printable(report.credentials.who + beside)}")
+    if report.segments > 1:
+        earlier = f", {_count(report.resumed_frames, 'frame')} by an earlier run"
+        lines.append(
+            f"{report.segments} segments{earlier * (report.resumed_frames > 0)}; "
+            f"{report.temporary_bytes / 1e6:.1f} MB beside the output, removed"
+        )
     if report.corrupt_frames:
         lines.append(f"{_count(report.corrupt_frames, 'damaged frame')} in the target")
     if report.stage_fps:

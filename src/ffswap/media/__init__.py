@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ._parts import ReaderMark, SegmentBreak
 from .colour import pixel_format
 from .encoders import EncoderPlan, EncoderStatus, choose, list_usable, usable
 from .images import (
@@ -15,7 +16,8 @@ from .images import (
 from .lettering import Lettering
 from .probe import ClipInfo, Mastering, StreamInfo, probe
 from .reader import ClipReader, CopiedPackets, ReadSummary
-from .writer import ClipWriter
+from .segments import SegmentEncoder, SegmentFile, join, sound
+from .writer import ClipWriter, dropped_frames
 
 __all__ = [
     "ClipInfo",
@@ -28,15 +30,22 @@ __all__ = [
     "Mastering",
     "Picture",
     "ReadSummary",
+    "ReaderMark",
+    "SegmentBreak",
+    "SegmentEncoder",
+    "SegmentFile",
     "StreamInfo",
     "choose",
+    "dropped_frames",
     "is_picture_name",
+    "join",
     "list_usable",
     "picture_frames",
     "picture_from_frames",
     "pixel_format",
     "probe",
     "read_picture",
+    "sound",
     "usable",
     "write_picture",
 ]

@@ -28,6 +28,9 @@ __all__ = ["ClipInfo", "Mastering", "StreamInfo", "probe"]
 # recording needs one group of pictures, which is 250 at the most with usual encoders.
 MAX_FAILED_PACKETS = 250
 
+# A ratio of a pixel's sides beyond this is a mistake of the file: anamorphic lenses squeeze by 2.
+MOST_ASPECT = 4
+
 
 @dataclass(frozen=True)
 class StreamInfo:
@@ -287,3 +290,10 @@ def _describe(
         warnings=() if note is None else (note,),
         interlaced=bool(frame.interlaced_frame),
     )
+
+
+def pixel_aspect(stream: VideoStream) -> float:
+    """Width of a pixel by its height; 1 where the file does not say, or says what cannot be."""
+    ratio = fraction(stream.sample_aspect_ratio)
+    believable = ratio is not None and 1 / MOST_ASPECT <= ratio <= MOST_ASPECT
+    return float(ratio) if ratio is not None and believable else 1.0

@@ -10,43 +10,38 @@ from types import TracebackType
 from typing import Any
 
 import av
-from av.codec.context import Flags
 from av.container import OutputContainer
 from av.packet import Packet
 from av.stream import Disposition, Stream
-from av.video.frame import VideoFrame
-from av.video.stream import VideoStream
 
 from ..carriers import Frames
 from ..errors import EncoderError, InternalError, OutputWriteError
 from ..files import PathLike, PendingFile, Seal, write_error
+from ._encoding import VideoEncoder
 from ._files import fraction
+from ._parts import SegmentBreak
 from ._remux import error_text, kept_tags, moved_chapters, refuse_same
-from .colour import RANGE_FULL, RANGE_LIMITED, convert, matrix_code, planes_of, redefines_colour
 from .encoders import EncoderPlan, container_of
 from .probe import stream_info
 from .reader import ClipReader, CopiedPackets
 
-__all__ = ["ClipWriter"]
+__all__ = ["ClipWriter", "dropped_frames"]
 
 # The pseudo codecs of tracks that the mov muxer makes itself, from chapters and from a tag.
 _REMADE_CODECS = frozenset({"bin_data", "tmcd"})
 
-# The mpeg4 bitstream has 16 bits for the denominator of the time base; this one holds the usual
-# rates (24, 25, 30000/1001, 50, 60 per second) exactly.
-_MPEG4_TIME_BASE = Fraction(1, 60000)
-_MPEG4_MAX_DENOMINATOR = 65535
-
 # Bytes of a mov_text sample that says only that it has no text.
 _MOV_TEXT_GAP = 2
-
-# No encoder holds a frame back for longer than this before it is shown.
-_LONGEST_DELAY_S = 3600
 
 # Media that end in one of these when FFmpeg says so have failed for want of a working disk.
 _DISK_ERRORS = {
     errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM,
 }  # fmt: skip
+
+
+def dropped_frames(count: int) -> str:
+    """The warning of an encoder that got two frames for one moment."""
+    return f"{count} frames were dropped: two fell on the same moment"
 
 
 class ClipWriter:
@@ -88,10 +83,8 @@ class ClipWriter:
         self._file = PendingFile(path, overwrite=overwrite)
         self._output: OutputContainer | None = None
         self._streams: dict[int, Stream] = {}
-        self._last: int | None = None
-        self._last_dts: int | None = None
-        self._dropped = self._refused = 0
-        self._written = 0
+        self._refused = 0
+        self._encoded = 0
         self._warnings: list[str] = list(plan.warnings)
         self._done = False
         try:
@@ -114,21 +107,31 @@ class ClipWriter:
 
     @property
     def frames_written(self) -> int:
-        """Frames that the encoder has taken so far."""
-        return self._written
+        """Frames that the encoder has taken so far, or packets of frames that were encoded before."""
+        return self._video.written + self._encoded
+
+    @property
+    def temporary(self) -> Path:
+        """What will become the output."""
+        return self._file.temporary
+
+    @property
+    def time_base(self) -> Fraction:
+        """Seconds per unit of the times of encoded packets."""
+        return self._video.time_base
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """Sentences for the user, those of the plan included."""
         found = list(self._warnings)
-        if self._dropped:
-            found.append(f"{self._dropped} frames were dropped: two fell on the same moment")
+        if dropped := self._video.dropped:
+            found.append(dropped_frames(dropped))
         if self._refused:
             found.append(f"{self._refused} packets of other streams had no usable time stamp")
         return tuple(found)
 
-    def write(self, item: Frames | CopiedPackets) -> None:
-        """Take the next item, in the order in which the reader gave them.
+    def write(self, item: Frames | CopiedPackets | SegmentBreak) -> None:
+        """Take the next item, in the order in which the reader gave them; a break changes nothing.
 
         Frames of the reader's are encoded from the buffers that their planes are views of.
 
@@ -142,8 +145,23 @@ class ClipWriter:
             for packet in item.packets:
                 self._copy(packet)
             return
+        if isinstance(item, SegmentBreak):
+            return
         for i in range(len(item)):
-            self._encode(self._frame(item, i), int(item.pts[i]), item.time_base)
+            self._mux(self._video.encode(item, i))
+
+    def write_encoded(self, packet: Packet[Any]) -> None:
+        """Take a packet that an encoder of the same plan made before, in place of frames.
+
+        Args:
+            packet: with its times in units of `time_base`, dts too; in the order of decoding.
+
+        Raises:
+            OutputWriteError: the disk is full or failed.
+        """
+        packet.stream, packet.time_base = self._video.stream, self._video.time_base
+        self._mux([packet])
+        self._encoded += 1
 
     def finish(self) -> None:
         """Drain the encoder, complete the file, have it sealed and give it its name.
@@ -157,7 +175,7 @@ class ClipWriter:
         if self._output is None:
             raise InternalError("finish() after the end")
         try:
-            self._mux(self._run_encoder(None))
+            self._mux(self._video.drain())
             output, self._output = self._output, None
             try:
                 output.close()
@@ -194,7 +212,9 @@ class ClipWriter:
             )  # fmt: skip
         except OSError as error:
             raise write_error(error, file.path) from error
-        self._video = self._add_video(self._output, threads)
+        self._video = VideoEncoder(
+            self._output, self._reader, self._plan, self._form, file.path, threads=threads
+        )
         source = self._reader.container
         for stream in source.streams:
             if stream.index != self._reader.info.video_index:
@@ -211,54 +231,6 @@ class ClipWriter:
                 f"{error_text(error)}",
                 file=file.path, stage="encode",
             ) from error  # fmt: skip
-
-    def _time_base(self) -> Fraction:
-        info = self._reader.info
-        if self._form.fixed_rate:
-            return 1 / (info.rate or Fraction(25))
-        if self._plan.name == "mpeg4" and info.time_base.denominator > _MPEG4_MAX_DENOMINATOR:
-            return _MPEG4_TIME_BASE
-        return info.time_base
-
-    def _add_video(self, output: OutputContainer, threads: int | None) -> VideoStream:
-        info, plan, source = self._reader.info, self._plan, self._reader.stream
-        options = dict(plan.options)
-        if threads and plan.name == "libx265":
-            options["x265-params"] = (
-                f"{options.get('x265-params', 'log-level=error')}:pools={threads}"
-            )
-        try:
-            stream = output.add_stream(plan.name, rate=info.rate or 25, options=options)
-        except (av.FFmpegError, ValueError) as error:
-            raise EncoderError(f"{plan.name}: {error_text(error)}", stage="encode") from error
-        if not isinstance(stream, VideoStream):
-            raise EncoderError(f"{plan.name} does not encode video", stage="encode")
-        stream.width, stream.height, stream.pix_fmt = info.width, info.height, plan.pix_fmt
-        context = stream.codec_context
-        context.time_base = self._out_base = self._time_base()
-        if threads:
-            context.thread_count = threads
-        ratio = fraction(source.sample_aspect_ratio)
-        if ratio is not None:
-            context.sample_aspect_ratio = ratio
-        old = source.codec_context
-        context.color_primaries, context.color_trc = old.color_primaries, old.color_trc
-        context.colorspace, context.color_range = old.colorspace, old.color_range
-        if info.colour.full_range:
-            context.color_range = RANGE_FULL
-        if redefines_colour(info.pixel_format):
-            context.colorspace = matrix_code(info.colour)
-            context.color_range = RANGE_FULL if info.colour.full_range else RANGE_LIMITED
-        if plan.name in ("libx265", "hevc_nvenc") and self._form.format in ("mp4", "mov"):
-            context.codec_tag = "hvc1"  # Apple's players refuse the usual hev1
-        if plan.interlaced:
-            context.flags |= int(Flags.interlaced_dct) | int(Flags.interlaced_me)
-        matrix = info.matrix
-        if matrix is not None:
-            stream.set_display_matrix(matrix)
-        stream.metadata.update(kept_tags(source.metadata))
-        stream.disposition = source.disposition
-        return stream
 
     def _add_copy(self, output: OutputContainer, stream: Stream) -> None:
         what = stream_info(stream)
@@ -294,53 +266,7 @@ class ClipWriter:
         name = stream.name or ""
         return name in _REMADE_CODECS or stream.codec_tag in ("text", "tmcd")
 
-    # -- frames --------------------------------------------------------------------------------
-
-    def _frame(self, item: Frames, i: int) -> VideoFrame:
-        """The AVFrame behind a frame of the carrier, or a new one with its samples."""
-        handle = item.handles[i] if item.handles else None
-        if isinstance(handle, VideoFrame):
-            frame = handle
-        else:
-            frame = av.VideoFrame(item.width, item.height, item.format.name)
-            for target, plane in zip(planes_of(frame, item.format), item.planes[i], strict=True):
-                target[...] = plane
-        if frame.format.name != self._plan.pix_fmt:
-            frame = convert(frame, self._plan.pix_fmt, item.colour)
-        return frame
-
-    def _encode(self, frame: VideoFrame, pts: int, base: Fraction) -> None:
-        moment = pts * base - self._reader.shift
-        stamp = round(moment / self._out_base)
-        if self._last is not None and stamp <= self._last:
-            self._dropped += 1
-            return
-        self._last = stamp
-        if frame.duration:
-            frame.duration = round(frame.duration * base / self._out_base)
-        frame.pts, frame.time_base = stamp, self._out_base
-        frame.pict_type = 0  # or the encoder would repeat the source's choice of key frames
-        self._mux(self._run_encoder(frame))
-        self._written += 1
-
-    def _run_encoder(self, frame: VideoFrame | None) -> list[Packet[VideoStream]]:
-        try:
-            return [self._timed(packet) for packet in self._video.encode(frame)]
-        except (av.FFmpegError, ValueError) as error:
-            raise EncoderError(
-                f"{self._plan.name}: {error_text(error)}",
-                file=self._file.path, stage="encode", frame=self._written,
-            ) from error  # fmt: skip
-
-    def _timed(self, packet: Packet[VideoStream]) -> Packet[VideoStream]:
-        """The packet with a dts that can be: libx265 leaves it to chance in clips of one or two
-        frames, which then could not be muxed or began years ago."""
-        pts, dts, base = packet.pts, packet.dts, fraction(packet.time_base)
-        if pts is not None and base is not None:
-            if dts is None or not 0 <= (pts - dts) * base <= _LONGEST_DELAY_S:
-                packet.dts = pts if self._last_dts is None else max(pts, self._last_dts + 1)
-            self._last_dts = packet.dts
-        return packet
+    # -- video ---------------------------------------------------------------------------------
 
     def _mux(self, packets: Iterable[Packet[Any]]) -> None:
         assert self._output is not None

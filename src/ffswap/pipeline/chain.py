@@ -94,6 +94,8 @@ class Chain:
         self._recogniser, self._restorers, self._options = recogniser, restorers, options
         self._read = read
         self.model, self.model_reason = model
+        self.files: Mapping[str, Path] = {}
+        """Files of the user's that models come from, by the name of the model."""
         self.models = {**finder.names, **painter.names, **names, "swapper": self.model}
         self.runtimes: Mapping[str, str] = {}
 
@@ -335,4 +337,5 @@ def open_chain(
         chain = Chain(finder, painter, hands, recogniser, restorers, options, model, names, read)
         if room is not None:
             chain.runtimes = dict(room.runtimes)
+        chain.files = nets.files
         yield chain

@@ -54,6 +54,8 @@ class Nets:
         self.catalog, self.room = catalog, room
         self._store, self._threads, self._stack = store, threads, stack
         self._shared: dict[str, SharedNet] = {}
+        self.files: dict[str, Path] = {}
+        """Files of the user's that were opened, by the name of the model."""
 
     def installed(self, kind: Kind) -> list[ModelSpec]:
         """Models of a kind that can be used now, without those that come with ffswap."""
@@ -171,7 +173,10 @@ class Nets:
         Raises:
             ModelError: its file is damaged, or not the model that it should be.
         """
-        if net.file is None or net.names is not None:
+        if net.file is None:
+            return net
+        self.files[net.spec.name] = net.file
+        if net.names is not None:
             return net
         # The graph is gone before a session is made: both hold all weights.
         names, matrix = self._checked(net.file, net.spec)
