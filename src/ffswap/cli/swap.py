@@ -10,7 +10,6 @@ from typer.core import TyperCommand
 
 from ..errors import OptionError
 from ..options import (
-    EncodeOptions,
     MaskKind,
     MeshSwapOptions,
     ModelOptions,
@@ -32,6 +31,7 @@ from .disclosure import (
     credential_options,
     label_options,
 )
+from .encoding import Bitrate, Encoder, PixFmt, Preset, Quality, encode_options
 from .errors import STOPPED_HINT, ExitCode
 from .folders import ModelsDir, completes_hints, models_folder, own_catalogue
 from .messages import note, printable, result, result_json
@@ -120,13 +120,6 @@ _Start = Annotated[
 _End = Annotated[
     str | None, _value("--end", "POSITION", "first moment no longer kept, written likewise")
 ]
-_Encoder = Annotated[str | None, _value("--encoder", "NAME", "FFmpeg's name, such as libx264")]
-_Quality = Annotated[
-    int | None, _value("--quality", "CRF", "0 to 63 on the encoder's scale; less is better")
-]
-_Preset = Annotated[
-    str | None, _value("--preset", "NAME", "the encoder's name for a trade of speed against size")
-]
 _KeepOccluders = Annotated[
     bool,
     typer.Option(
@@ -171,9 +164,11 @@ def command(
     models_dir: ModelsDir = None,
     start: _Start = None,
     end: _End = None,
-    encoder: _Encoder = None,
-    quality: _Quality = None,
-    preset: _Preset = None,
+    encoder: Encoder = None,
+    quality: Quality = None,
+    bitrate: Bitrate = None,
+    preset: Preset = None,
+    pix_fmt: PixFmt = None,
     keep_occluders: _KeepOccluders = True,
     label: LabelText = None,
     label_position: LabelPlace = "bottom-right",
@@ -211,7 +206,13 @@ def command(
             model, detector, detector_angles, landmarker, restore, mask, pixel_boost, blend
         ),
         mesh=MeshSwapOptions(keep_occluders=keep_occluders),
-        encode=_encoding(encoder, quality, preset),
+        encode=encode_options(
+            _given("--encoder", encoder),
+            quality,
+            bitrate,
+            _given("--preset", preset),
+            _given("--pix-fmt", pix_fmt),
+        ),
         label=label_options(label, label_position, label_size, label_time, label_font),
         credentials=credential_options(credentials, sign_cert, sign_key, sign_tsa),
     )
@@ -241,12 +242,6 @@ def _models(
         masks=kinds,
         pixel_boost=boost,
         restore_blend=blend,
-    )
-
-
-def _encoding(encoder: str | None, quality: int | None, preset: str | None) -> EncodeOptions:
-    return EncodeOptions(
-        encoder=_given("--encoder", encoder), quality=quality, preset=_given("--preset", preset)
     )
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from ._trials import EncoderStatus, list_usable, usable
 from .colour import pixel_format
-from .encoders import EncoderPlan, EncoderStatus, choose, list_usable, usable
+from .encoders import EncoderPlan, choose
 from .images import (
     Picture,
     is_picture_name,

@@ -10,32 +10,32 @@ from types import TracebackType
 from typing import Any
 
 import av
-from av.codec.context import Flags
 from av.container import OutputContainer
 from av.packet import Packet
-from av.stream import Disposition, Stream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from ..carriers import Frames
 from ..errors import EncoderError, InternalError, OutputWriteError
 from ..files import PathLike, PendingFile, Seal, write_error
+from ._encoder_table import container_of
 from ._files import fraction
-from ._remux import error_text, kept_tags, moved_chapters, refuse_same
-from .colour import RANGE_FULL, RANGE_LIMITED, convert, matrix_code, planes_of, redefines_colour
-from .encoders import EncoderPlan, container_of
+from ._matroska import set_display_size
+from ._remux import error_text, kept_tags, moved_chapters, refuse_same, unwrapped
+from ._streams import (
+    Copies,
+    add_video,
+    display_size,
+    encoder_clock,
+    muxer_options,
+    tell_services,
+)
+from .colour import convert, planes_of
+from .encoders import EncoderPlan
 from .probe import stream_info
 from .reader import ClipReader, CopiedPackets
 
 __all__ = ["ClipWriter"]
-
-# The pseudo codecs of tracks that the mov muxer makes itself, from chapters and from a tag.
-_REMADE_CODECS = frozenset({"bin_data", "tmcd"})
-
-# The mpeg4 bitstream has 16 bits for the denominator of the time base; this one holds the usual
-# rates (24, 25, 30000/1001, 50, 60 per second) exactly.
-_MPEG4_TIME_BASE = Fraction(1, 60000)
-_MPEG4_MAX_DENOMINATOR = 65535
 
 # Bytes of a mov_text sample that says only that it has no text.
 _MOV_TEXT_GAP = 2
@@ -87,9 +87,9 @@ class ClipWriter:
         self._reader, self._plan, self._seal = reader, plan, seal
         self._file = PendingFile(path, overwrite=overwrite)
         self._output: OutputContainer | None = None
-        self._streams: dict[int, Stream] = {}
         self._last: int | None = None
         self._last_dts: int | None = None
+        self._stamps: dict[int, int] = {}
         self._dropped = self._refused = 0
         self._written = 0
         self._warnings: list[str] = list(plan.warnings)
@@ -163,6 +163,7 @@ class ClipWriter:
                 output.close()
             except OSError as error:
                 raise write_error(error, self._file.path) from error
+            self._finish_shape()
             if self._seal is not None:
                 self._seal(self._file)
             self._file.commit()
@@ -170,6 +171,14 @@ class ClipWriter:
             self._abandon()
             raise
         self._done = True
+
+    def _finish_shape(self) -> None:
+        """Write down that pixels are not square, where the muxer has not."""
+        size = display_size(self._reader, self._plan, self._form)
+        if size is not None:
+            index = self._reader.info.video_index
+            if not set_display_size(self._file.temporary, index, size):
+                self._warnings.append("the output does not say that its pixels are not square")
 
     def _abandon(self) -> None:
         """Close and remove what was written."""
@@ -190,15 +199,25 @@ class ClipWriter:
         try:
             self._output = av.open(
                 f"file:{file.temporary.absolute()}", "w", format=self._form.format,
-                container_options=dict(self._form.options),
+                container_options=muxer_options(self._reader, self._form),
             )  # fmt: skip
         except OSError as error:
             raise write_error(error, file.path) from error
-        self._video = self._add_video(self._output, threads)
-        source = self._reader.container
+        self._out_base = self._time_base()
+        self._clock = encoder_clock(self._plan, self._reader.info.rate, self._out_base)
+        source, edited = self._reader.container, self._reader.info.video_index
+        self._copies = Copies(self._output, self._reader, self._form, file.path.suffix)
+        # in the input's order, because programs name a stream by its place
         for stream in source.streams:
-            if stream.index != self._reader.info.video_index:
-                self._add_copy(self._output, stream)
+            if stream.index != edited:
+                self._copies.add(stream)
+                continue
+            self._video = add_video(
+                self._output, self._reader, self._plan, self._form, base=self._out_base,
+                threads=threads,
+            )  # fmt: skip
+        self._warnings += self._copies.warnings
+        self._warnings += tell_services(self._output, self._reader, self._form)
         self._output.metadata.update(kept_tags(source.metadata))
         self._output.set_chapters(moved_chapters(source, self._reader.window))
         try:
@@ -216,83 +235,7 @@ class ClipWriter:
         info = self._reader.info
         if self._form.fixed_rate:
             return 1 / (info.rate or Fraction(25))
-        if self._plan.name == "mpeg4" and info.time_base.denominator > _MPEG4_MAX_DENOMINATOR:
-            return _MPEG4_TIME_BASE
         return info.time_base
-
-    def _add_video(self, output: OutputContainer, threads: int | None) -> VideoStream:
-        info, plan, source = self._reader.info, self._plan, self._reader.stream
-        options = dict(plan.options)
-        if threads and plan.name == "libx265":
-            options["x265-params"] = (
-                f"{options.get('x265-params', 'log-level=error')}:pools={threads}"
-            )
-        try:
-            stream = output.add_stream(plan.name, rate=info.rate or 25, options=options)
-        except (av.FFmpegError, ValueError) as error:
-            raise EncoderError(f"{plan.name}: {error_text(error)}", stage="encode") from error
-        if not isinstance(stream, VideoStream):
-            raise EncoderError(f"{plan.name} does not encode video", stage="encode")
-        stream.width, stream.height, stream.pix_fmt = info.width, info.height, plan.pix_fmt
-        context = stream.codec_context
-        context.time_base = self._out_base = self._time_base()
-        if threads:
-            context.thread_count = threads
-        ratio = fraction(source.sample_aspect_ratio)
-        if ratio is not None:
-            context.sample_aspect_ratio = ratio
-        old = source.codec_context
-        context.color_primaries, context.color_trc = old.color_primaries, old.color_trc
-        context.colorspace, context.color_range = old.colorspace, old.color_range
-        if info.colour.full_range:
-            context.color_range = RANGE_FULL
-        if redefines_colour(info.pixel_format):
-            context.colorspace = matrix_code(info.colour)
-            context.color_range = RANGE_FULL if info.colour.full_range else RANGE_LIMITED
-        if plan.name in ("libx265", "hevc_nvenc") and self._form.format in ("mp4", "mov"):
-            context.codec_tag = "hvc1"  # Apple's players refuse the usual hev1
-        if plan.interlaced:
-            context.flags |= int(Flags.interlaced_dct) | int(Flags.interlaced_me)
-        matrix = info.matrix
-        if matrix is not None:
-            stream.set_display_matrix(matrix)
-        stream.metadata.update(kept_tags(source.metadata))
-        stream.disposition = source.disposition
-        return stream
-
-    def _add_copy(self, output: OutputContainer, stream: Stream) -> None:
-        what = stream_info(stream)
-        label = f"stream {what.index} ({what.type}, {what.codec})"
-        if what.type == "attachment":
-            self._add_attachment(output, stream, label)
-            return
-        context: object = stream.codec_context  # may be None, whatever PyAV's stubs say
-        if context is None:
-            if what.type != "data" or not self._remade(stream):
-                self._warnings.append(f"{label} is left out: nothing is known about it")
-            return
-        try:
-            copy = output.add_stream_from_template(stream, opaque=True)
-        except (av.FFmpegError, ValueError):
-            suffix = self._file.path.suffix
-            self._warnings.append(f"{label} is left out: {suffix} files cannot hold it")
-            return
-        copy.metadata.update(kept_tags(stream.metadata))
-        copy.disposition = stream.disposition
-        self._streams[stream.index] = copy
-
-    def _add_attachment(self, output: OutputContainer, stream: Any, label: str) -> None:
-        if not self._form.attachments:
-            self._warnings.append(f"{label} is left out: attached files need .mkv")
-            return
-        name = stream.name or stream.metadata.get("filename") or f"file{stream.index}"
-        kind = stream.mimetype or "application/octet-stream"
-        output.add_attachment(name, kind, stream.data)
-
-    def _remade(self, stream: Stream) -> bool:
-        """Is this a track that the muxer writes again from chapters or the time code tag?"""
-        name = stream.name or ""
-        return name in _REMADE_CODECS or stream.codec_tag in ("text", "tmcd")
 
     # -- frames --------------------------------------------------------------------------------
 
@@ -319,18 +262,28 @@ class ClipWriter:
         if frame.duration:
             frame.duration = round(frame.duration * base / self._out_base)
         frame.pts, frame.time_base = stamp, self._out_base
+        if self._clock != self._out_base:
+            frame.pts, frame.time_base = self._written, self._clock
+            self._stamps[self._written] = stamp
         frame.pict_type = 0  # or the encoder would repeat the source's choice of key frames
         self._mux(self._run_encoder(frame))
         self._written += 1
 
     def _run_encoder(self, frame: VideoFrame | None) -> list[Packet[VideoStream]]:
         try:
-            return [self._timed(packet) for packet in self._video.encode(frame)]
+            return [self._timed(self._stamped(packet)) for packet in self._video.encode(frame)]
         except (av.FFmpegError, ValueError) as error:
             raise EncoderError(
                 f"{self._plan.name}: {error_text(error)}",
                 file=self._file.path, stage="encode", frame=self._written,
             ) from error  # fmt: skip
+
+    def _stamped(self, packet: Packet[VideoStream]) -> Packet[VideoStream]:
+        """The packet of an encoder that only counts frames, with its time; it reorders none."""
+        if packet.pts is not None and self._clock != self._out_base:
+            packet.pts = packet.dts = self._stamps.pop(packet.pts)
+            packet.time_base, packet.duration = self._out_base, 0
+        return packet
 
     def _timed(self, packet: Packet[VideoStream]) -> Packet[VideoStream]:
         """The packet with a dts that can be: libx265 leaves it to chance in clips of one or two
@@ -356,31 +309,17 @@ class ClipWriter:
 
     # -- other streams -------------------------------------------------------------------------
 
-    def _shift(self, packet: Packet[Any], target: Stream) -> None:
-        """Move a packet of a trimmed clip as far as the video is moved."""
-        shift = self._reader.shift
-        base, unit = fraction(packet.time_base), fraction(target.time_base)
-        cover = packet.stream.disposition & Disposition.attached_pic
-        if not shift or base is None or unit is None or cover:
-            return
-        # in the target's units, because AVI counts sound in units as long as its packets
-        if packet.pts is not None:
-            packet.pts = round((packet.pts * base - shift) / unit)
-        if packet.dts is not None:
-            packet.dts = round((packet.dts * base - shift) / unit)
-        if packet.duration:
-            packet.duration = round(packet.duration * base / unit)
-        packet.time_base = unit
-
     def _copy(self, packet: Packet[Any]) -> None:
-        target = self._streams.get(packet.stream.index)
+        target = self._copies.streams.get(packet.stream.index)
         if target is None or not packet.size:
             return
         if packet.size <= _MOV_TEXT_GAP and stream_info(target).codec == "mov_text":
             return  # an empty line between two others: the muxer puts its own there
-        self._shift(packet, target)
+        self._copies.shift(packet, target)
         if packet.pts is None and packet.dts is not None and target.type == "audio":
             packet.pts = packet.dts
+        if stream_info(target).codec == "dvbsub":
+            packet = unwrapped(packet)
         packet.stream = target
         assert self._output is not None
         try:

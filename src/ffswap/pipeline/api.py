@@ -314,6 +314,8 @@ def _refuse_clip_options(options: SwapOptions) -> None:
         "--end": options.end,
         "--encoder": options.encode.encoder,
         "--preset": options.encode.preset,
+        "--bitrate": options.encode.bitrate,
+        "--pix-fmt": options.encode.pix_fmt,
     }
     for name, value in given.items():
         if value is not None:
