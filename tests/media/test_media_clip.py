@@ -16,6 +16,7 @@ from media_clips import Clip, content, noise_frame, planes, same_frames
 
 from ffswap.carriers import Frames
 from ffswap.media import ClipReader, ClipWriter, CopiedPackets, EncoderPlan, _trim, choose, probe
+from ffswap.media._encoding import VideoEncoder
 from ffswap.media.colour import upright
 from ffswap.options import EncodeOptions, Position
 
@@ -269,7 +270,7 @@ def test_a_dts_that_cannot_be_is_mended_and_no_other(stamps: Any, mended: list[i
         packet: Any = av.Packet(b"x")
         packet.time_base = Fraction(1, 1000)
         packet.pts, packet.dts = pts, dts
-        packets.append(ClipWriter._timed(writer, packet))
+        packets.append(VideoEncoder._timed(writer, packet))
     assert [packet.dts for packet in packets] == mended
     assert [packet.pts for packet in packets] == [pts for pts, _ in stamps]
 

@@ -16,7 +16,7 @@ from ._pix_fmts import SMALL_LOSS, loss, pick
 from ._settings import Settings, read_settings
 from .probe import ClipInfo
 
-__all__ = ["EncoderPlan", "choose"]
+__all__ = ["EncoderPlan", "choose", "container_of"]
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterable
-from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -12,41 +11,33 @@ from typing import Any
 import av
 from av.container import OutputContainer
 from av.packet import Packet
-from av.video.frame import VideoFrame
-from av.video.stream import VideoStream
 
 from ..carriers import Frames
 from ..errors import EncoderError, InternalError, OutputWriteError
 from ..files import PathLike, PendingFile, Seal, write_error
 from ._encoder_table import container_of
-from ._files import fraction
+from ._encoding import VideoEncoder
 from ._matroska import set_display_size
 from ._remux import error_text, kept_tags, moved_chapters, refuse_same, unwrapped
-from ._streams import (
-    Copies,
-    add_video,
-    display_size,
-    encoder_clock,
-    muxer_options,
-    tell_services,
-)
-from .colour import convert, planes_of
+from ._streams import Copies, display_size, muxer_options, tell_services
 from .encoders import EncoderPlan
 from .probe import stream_info
 from .reader import ClipReader, CopiedPackets
 
-__all__ = ["ClipWriter"]
+__all__ = ["ClipWriter", "dropped_frames"]
 
 # Bytes of a mov_text sample that says only that it has no text.
 _MOV_TEXT_GAP = 2
-
-# No encoder holds a frame back for longer than this before it is shown.
-_LONGEST_DELAY_S = 3600
 
 # Media that end in one of these when FFmpeg says so have failed for want of a working disk.
 _DISK_ERRORS = {
     errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM,
 }  # fmt: skip
+
+
+def dropped_frames(count: int) -> str:
+    """The warning of an encoder that got two frames for one moment."""
+    return f"{count} frames were dropped: two fell on the same moment"
 
 
 class ClipWriter:
@@ -87,11 +78,8 @@ class ClipWriter:
         self._reader, self._plan, self._seal = reader, plan, seal
         self._file = PendingFile(path, overwrite=overwrite)
         self._output: OutputContainer | None = None
-        self._last: int | None = None
-        self._last_dts: int | None = None
-        self._stamps: dict[int, int] = {}
-        self._dropped = self._refused = 0
-        self._written = 0
+        self._refused = 0
+        self._encoded = 0
         self._warnings: list[str] = list(plan.warnings)
         self._done = False
         try:
@@ -114,15 +102,15 @@ class ClipWriter:
 
     @property
     def frames_written(self) -> int:
-        """Frames that the encoder has taken so far."""
-        return self._written
+        """Frames that the encoder has taken so far, or packets of frames that were encoded before."""
+        return self._video.written + self._encoded
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """Sentences for the user, those of the plan included."""
         found = list(self._warnings)
-        if self._dropped:
-            found.append(f"{self._dropped} frames were dropped: two fell on the same moment")
+        if dropped := self._video.dropped:
+            found.append(dropped_frames(dropped))
         if self._refused:
             found.append(f"{self._refused} packets of other streams had no usable time stamp")
         return tuple(found)
@@ -143,7 +131,20 @@ class ClipWriter:
                 self._copy(packet)
             return
         for i in range(len(item)):
-            self._encode(self._frame(item, i), int(item.pts[i]), item.time_base)
+            self._mux(self._video.encode(item, i))
+
+    def write_encoded(self, packet: Packet[Any]) -> None:
+        """Take a packet that an encoder of the same plan made before, in place of frames.
+
+        Args:
+            packet: with its times in units of `time_base`, dts too; in the order of decoding.
+
+        Raises:
+            OutputWriteError: the disk is full or failed.
+        """
+        packet.stream, packet.time_base = self._video.stream, self._video.time_base
+        self._mux([packet])
+        self._encoded += 1
 
     def finish(self) -> None:
         """Drain the encoder, complete the file, have it sealed and give it its name.
@@ -157,7 +158,7 @@ class ClipWriter:
         if self._output is None:
             raise InternalError("finish() after the end")
         try:
-            self._mux(self._run_encoder(None))
+            self._mux(self._video.drain())
             output, self._output = self._output, None
             try:
                 output.close()
@@ -203,8 +204,6 @@ class ClipWriter:
             )  # fmt: skip
         except OSError as error:
             raise write_error(error, file.path) from error
-        self._out_base = self._time_base()
-        self._clock = encoder_clock(self._plan, self._reader.info.rate, self._out_base)
         source, edited = self._reader.container, self._reader.info.video_index
         self._copies = Copies(self._output, self._reader, self._form, file.path.suffix)
         # in the input's order, because programs name a stream by its place
@@ -212,10 +211,9 @@ class ClipWriter:
             if stream.index != edited:
                 self._copies.add(stream)
                 continue
-            self._video = add_video(
-                self._output, self._reader, self._plan, self._form, base=self._out_base,
-                threads=threads,
-            )  # fmt: skip
+            self._video = VideoEncoder(
+                self._output, self._reader, self._plan, self._form, file.path, threads=threads
+            )
         self._warnings += self._copies.warnings
         self._warnings += tell_services(self._output, self._reader, self._form)
         self._output.metadata.update(kept_tags(source.metadata))
@@ -231,69 +229,7 @@ class ClipWriter:
                 file=file.path, stage="encode",
             ) from error  # fmt: skip
 
-    def _time_base(self) -> Fraction:
-        info = self._reader.info
-        if self._form.fixed_rate:
-            return 1 / (info.rate or Fraction(25))
-        return info.time_base
-
-    # -- frames --------------------------------------------------------------------------------
-
-    def _frame(self, item: Frames, i: int) -> VideoFrame:
-        """The AVFrame behind a frame of the carrier, or a new one with its samples."""
-        handle = item.handles[i] if item.handles else None
-        if isinstance(handle, VideoFrame):
-            frame = handle
-        else:
-            frame = av.VideoFrame(item.width, item.height, item.format.name)
-            for target, plane in zip(planes_of(frame, item.format), item.planes[i], strict=True):
-                target[...] = plane
-        if frame.format.name != self._plan.pix_fmt:
-            frame = convert(frame, self._plan.pix_fmt, item.colour)
-        return frame
-
-    def _encode(self, frame: VideoFrame, pts: int, base: Fraction) -> None:
-        moment = pts * base - self._reader.shift
-        stamp = round(moment / self._out_base)
-        if self._last is not None and stamp <= self._last:
-            self._dropped += 1
-            return
-        self._last = stamp
-        if frame.duration:
-            frame.duration = round(frame.duration * base / self._out_base)
-        frame.pts, frame.time_base = stamp, self._out_base
-        if self._clock != self._out_base:
-            frame.pts, frame.time_base = self._written, self._clock
-            self._stamps[self._written] = stamp
-        frame.pict_type = 0  # or the encoder would repeat the source's choice of key frames
-        self._mux(self._run_encoder(frame))
-        self._written += 1
-
-    def _run_encoder(self, frame: VideoFrame | None) -> list[Packet[VideoStream]]:
-        try:
-            return [self._timed(self._stamped(packet)) for packet in self._video.encode(frame)]
-        except (av.FFmpegError, ValueError) as error:
-            raise EncoderError(
-                f"{self._plan.name}: {error_text(error)}",
-                file=self._file.path, stage="encode", frame=self._written,
-            ) from error  # fmt: skip
-
-    def _stamped(self, packet: Packet[VideoStream]) -> Packet[VideoStream]:
-        """The packet of an encoder that only counts frames, with its time; it reorders none."""
-        if packet.pts is not None and self._clock != self._out_base:
-            packet.pts = packet.dts = self._stamps.pop(packet.pts)
-            packet.time_base, packet.duration = self._out_base, 0
-        return packet
-
-    def _timed(self, packet: Packet[VideoStream]) -> Packet[VideoStream]:
-        """The packet with a dts that can be: libx265 leaves it to chance in clips of one or two
-        frames, which then could not be muxed or began years ago."""
-        pts, dts, base = packet.pts, packet.dts, fraction(packet.time_base)
-        if pts is not None and base is not None:
-            if dts is None or not 0 <= (pts - dts) * base <= _LONGEST_DELAY_S:
-                packet.dts = pts if self._last_dts is None else max(pts, self._last_dts + 1)
-            self._last_dts = packet.dts
-        return packet
+    # -- video ---------------------------------------------------------------------------------
 
     def _mux(self, packets: Iterable[Packet[Any]]) -> None:
         assert self._output is not None
