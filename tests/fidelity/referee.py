@@ -77,6 +77,8 @@ def run(*command: str | Path) -> str:
         RuntimeError: it failed.
     """
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
+    if done.returncode < 0:  # it crashed: libvpx does once in some thousand times
+        done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"{' '.join(map(str, command))}: {done.stderr[-2000:]}")
     return done.stdout
