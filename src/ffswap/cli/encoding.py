@@ -9,7 +9,7 @@ import typer
 from ..options import EncodeOptions
 from ..options.encode import COPY_SETTINGS, parse_bitrate
 
-__all__ = ["Bitrate", "Encoder", "PixFmt", "Preset", "Quality", "encode_options"]
+__all__ = ["Bitrate", "Encoder", "Format", "PixFmt", "Preset", "Quality", "encode_options"]
 
 Encoder = Annotated[
     str | None,
@@ -40,6 +40,15 @@ PixFmt = Annotated[
     str | None,
     typer.Option(
         "--pix-fmt", metavar="NAME", help="FFmpeg's name of a pixel format, such as yuv420p"
+    ),
+]
+
+Format = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        metavar="SUFFIX",
+        help="of OUTPUT where that is -: mp4, mkv, ...; else as TARGET",
     ),
 ]
 

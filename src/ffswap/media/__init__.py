@@ -14,6 +14,7 @@ from .images import (
     write_picture,
 )
 from .lettering import Lettering
+from .losses import foresee
 from .probe import ClipInfo, Mastering, StreamInfo, probe
 from .reader import ClipReader, CopiedPackets, ReadSummary
 from .writer import ClipWriter
@@ -31,6 +32,7 @@ __all__ = [
     "ReadSummary",
     "StreamInfo",
     "choose",
+    "foresee",
     "is_picture_name",
     "list_usable",
     "picture_frames",

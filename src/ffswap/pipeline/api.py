@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TypeAlias
@@ -20,6 +20,7 @@ from ..media import (
     ClipWriter,
     Picture,
     choose,
+    foresee,
     picture_frames,
     picture_from_frames,
     probe,
@@ -54,6 +55,7 @@ def swap(
     catalog: PathLike | None = None,
     progress: ProgressCallback | None = None,
     cancel: threading.Event | None = None,
+    notify: Callable[[str], None] | None = None,
 ) -> SwapReport:
     """Put the face of a photo into a video or a picture.
 
@@ -69,6 +71,8 @@ def swap(
         catalog: TOML file with models of the user's own, or None.
         progress: called in this thread a few times a second.
         cancel: set it from another thread to stop the run.
+        notify: called in this thread, before the work starts, with each sentence about what the output
+            will lack of the target; the warnings of the report hold them as well.
 
     Returns:
         What was done. `SwapReport.complete` is False when the target was cut short.
@@ -89,6 +93,9 @@ def swap(
     info = probe(target)
     _check_output({**photos, "target": target}, output, options.overwrite)
     check_sidecar(output, options.credentials, overwrite=options.overwrite)
+    if notify is not None and not info.is_picture:
+        for sentence in foresee(target, output, options.encode):
+            notify(sentence)
     sealer, notes = open_sealer(options.credentials, target, cancel)
     folder, own = (None if one is None else Path(one) for one in (models, catalog))
     with open_chain(options, folder, own, read) as chain:
