@@ -445,7 +445,8 @@ def _surround(path: Path, container: str) -> None:
 # -- other streams -----------------------------------------------------------------------------
 
 
-def _text(path: Path) -> Path:
+def text_file(path: Path) -> Path:
+    """Two lines of subtitles beside the clip."""
     lines = "1\n00:00:00,100 --> 00:00:00,400\nOne\n\n2\n00:00:00,600 --> 00:00:00,900\nTwo\n"
     file = path.with_suffix(".srt")
     file.write_text(lines)
@@ -456,7 +457,7 @@ def _text(path: Path) -> Path:
 def _subtitles(path: Path, container: str) -> None:
     name = {"mkv": "subrip", "webm": "webvtt"}.get(container, "mov_text")
     ffmpeg(
-        *picture(), *tone(), "-i", _text(path), "-map", "0", "-map", "1", "-map", "2",
+        *picture(), *tone(), "-i", text_file(path), "-map", "0", "-map", "1", "-map", "2",
         *codec(container), *sound(container), "-c:s", name, "-metadata:s:s", "language=nld", path,
     )  # fmt: skip
 
@@ -464,7 +465,7 @@ def _subtitles(path: Path, container: str) -> None:
 @has("subtitles", "forced, and for the hard of hearing", ("mp4", "mov", "mkv", "webm"))
 def _flags(path: Path, container: str) -> None:
     name = {"mkv": "subrip", "webm": "webvtt"}.get(container, "mov_text")
-    text = _text(path)
+    text = text_file(path)
     ffmpeg(
         *picture(), "-i", text, "-i", text, *["-map", "0", "-map", "1", "-map", "2"], *codec(container),
         *f"-c:s {name} -disposition:s:0 forced -disposition:s:1 hearing_impaired".split(), path,
@@ -473,7 +474,7 @@ def _flags(path: Path, container: str) -> None:
 
 @has("subtitles", "styled (ASS)", ("mkv",))
 def _styled(path: Path, container: str) -> None:
-    ffmpeg(*picture(), "-i", _text(path), *codec(container), "-c:s", "ass", path)
+    ffmpeg(*picture(), "-i", text_file(path), *codec(container), "-c:s", "ass", path)
 
 
 def _bitmap(path: Path, container: str, name: str) -> None:
@@ -530,7 +531,7 @@ def _attachments(path: Path, container: str) -> None:
 @has("other streams", "telemetry of cameras (gpmd)", ISO)
 def _telemetry(path: Path, container: str) -> None:
     ffmpeg(
-        *picture(), *tone(), "-i", _text(path), "-map", "0", "-map", "1", "-map", "2",
+        *picture(), *tone(), "-i", text_file(path), "-map", "0", "-map", "1", "-map", "2",
         *codec(container), *sound(container), "-c:s", "mov_text", path,
     )  # fmt: skip
     crafted.as_telemetry(path)

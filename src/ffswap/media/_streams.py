@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 from fractions import Fraction
 from typing import Any
 
@@ -26,6 +28,24 @@ __all__ = ["Copies", "add_video", "display_size", "encoder_clock", "muxer_option
 
 # Tracks that the mov muxer makes itself, from chapters and from the time code tag.
 _REMADE = frozenset({"text", "tmcd"})
+
+# Muxers without chapters, and tags that transport streams have no place for.
+_NO_CHAPTERS = frozenset({"avi", "flv", "mpegts"})
+_TAGS = frozenset(
+    {"album", "artist", "comment", "copyright", "creation_time", "date", "genre", "title"}
+)
+
+# Languages of which QuickTime's list has the other of two names (ISO 639-2, terminology to
+# bibliography); under this one they would be lost.
+_MOV_LANGUAGES = {
+    "deu": "ger", "ell": "gre", "isl": "ice", "nld": "dut", "sqi": "alb", "zho": "chi",
+}  # fmt: skip
+
+# FFmpeg's name of a muxer -> that of the demuxer that reads the same.
+_FAMILIES = {"mp4": "mov", "webm": "matroska"}
+
+# Subtitles that transport streams have; FFmpeg's names of their decoders.
+_TS_SUBTITLES = frozenset({"dvbsub", "libzvbi_teletextdec", "dvb_teletext", "pgssub"})
 
 # Codecs that leave the shape of pixels to the container; the Matroska muxer takes it from a field
 # that PyAV does not give access to.
@@ -140,15 +160,24 @@ def display_size(
 
 
 def tell_services(output: OutputContainer, reader: ClipReader, form: Container) -> list[str]:
-    """Keep the name of the broadcast service; returns sentences about those that are lost."""
-    if not reader.info.container == form.format == "mpegts":
-        return []
-    found = services(reader.container)
-    if found:
-        output.metadata.update(found[0])
-    if len(found) > 1:
-        return [f"the {len(found)} programmes of the transport stream become one"]
-    return []
+    """Keep the name of the broadcast service; returns sentences about what the file will not say."""
+    lost: list[str] = []
+    source = reader.container
+    if form.format in _NO_CHAPTERS and (chapters := source.chapters()):
+        lost.append(f"the {len(chapters)} chapters are left out: {form.format} files hold none")
+    if form.format == "mpegts":
+        tags = sorted(key.lower() for key in kept_tags(source.metadata) if key.lower() in _TAGS)
+        lost += [f"the tags of the file are left out: {', '.join(tags)}"] if tags else []
+    languages = {s.metadata.get("language") for s in source.streams} - {None, "und"}
+    if form.format in ("avi", "flv") and languages:
+        lost.append(f"the languages of tracks are left out: {form.format} files do not hold them")
+    if reader.info.container == form.format == "mpegts":
+        found = services(source)
+        if found:
+            output.metadata.update(found[0])
+        if len(found) > 1:
+            lost.append(f"the {len(found)} programmes of the transport stream become one")
+    return lost
 
 
 def _colour(context: Any, reader: ClipReader) -> None:
@@ -201,12 +230,18 @@ class Copies:
             about = f"stream {what.index} (data, {letters or what.codec})"
             self.warnings.append(f"{about} is left out: {self._suffix} files cannot hold it")
             return
+        if not self._accepts(stream, what.codec):
+            self.warnings.append(f"{label} is left out: {self._suffix} files cannot hold it")
+            return
         try:
             copy = self._output.add_stream_from_template(stream, opaque=True)
         except (av.FFmpegError, ValueError):
             self.warnings.append(f"{label} is left out: {self._suffix} files cannot hold it")
             return
         copy.metadata.update(kept_tags(stream.metadata))
+        language = _MOV_LANGUAGES.get(stream.metadata.get("language", ""))
+        if language is not None and self._form.format == "mov":
+            copy.metadata["language"] = language
         copy.disposition = stream.disposition
         if self._reader.info.container == self._form.format == "mpegts":
             copy.id = stream.id
@@ -220,6 +255,24 @@ class Copies:
         size = subtitle_size(self._reader.container, stream.index)
         if size is not None and b"size:" not in told:
             copy.codec_context.extradata = b"size: %dx%d\n" % size + told
+
+    def _accepts(self, stream: Stream, codec: str) -> bool:
+        """Does a muxer of another family take a stream? Some only find out when they begin."""
+        form, family = self._form.format, self._reader.info.container
+        if stream.type not in ("audio", "subtitle") or _FAMILIES.get(form, form) == family:
+            return True
+        if form == "mpegts" and stream.type == "subtitle" and codec not in _TS_SUBTITLES:
+            return False  # it would be stored as data that nobody reads
+        trial = av.open(io.BytesIO(), "w", format=form)
+        try:
+            trial.add_stream_from_template(stream, opaque=True)
+            trial.start_encoding()
+        except (av.FFmpegError, ValueError):
+            return False
+        finally:
+            with contextlib.suppress(av.FFmpegError, ValueError):
+                trial.close()
+        return True
 
     def _holds_data(self, letters: str | None) -> bool:
         """Can packets of no known codec be copied: within one family of containers."""
