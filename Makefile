@@ -9,7 +9,7 @@ INSTALL  = -m pip install --quiet --disable-pip-version-check --editable '.[dev]
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check lowest test-all bench test-gpu bench-gpu format clean
+.PHONY: help demo test check lowest test-all bench test-gpu bench-gpu format clean ffmpeg
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -19,7 +19,7 @@ demo: $(READY)  ## swap a portrait into a short clip: demo/out.mp4 and demo/cont
 
 test: check  ## the whole gate, from an empty clone
 
-check: $(READY)  ## the same, under the name of what it is: format, lint, types, sizes, tests
+check: $(READY) ffmpeg  ## the same, under the name of what it is: format, lint, types, sizes, tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -42,6 +42,14 @@ test-all: $(PYTHONS:%=test-%)  ## the tests on every supported Python
 
 test-3.%: .venv-3.%/.ready
 	.venv-3.$*/bin/python -m pytest
+
+# The referee of tests/fidelity, from Debian's packages where they may be installed.
+ffmpeg:  ## install FFmpeg's program for the tests, if this may be done here
+	@command -v ffprobe >/dev/null || { \
+	    command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] && \
+	    { apt-get install -qq -y --no-install-recommends ffmpeg >/dev/null 2>&1 || \
+	      { apt-get update -qq && apt-get install -qq -y --no-install-recommends ffmpeg >/dev/null; }; }; } || \
+	    echo "no ffmpeg program here: the tests of what is kept of a file are skipped"
 
 bench: $(READY)  ## speed against its ceilings, and peak memory
 	@$(BIN)/python -m benchmarks.bench_pipeline $(ARGS)

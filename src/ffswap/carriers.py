@@ -77,6 +77,11 @@ class Colour:
     transfer: str = "unknown"
     guessed: bool = False
 
+    @property
+    def is_hdr(self) -> bool:
+        """PQ or HLG: nets, which know SDR, see such crops through `ops.tone`."""
+        return self.transfer in ("smpte2084", "arib-std-b67")
+
     def luma_scale(self, depth: int) -> tuple[float, float]:
         """(offset, span) in code values: ``code = offset + span * y`` for y in 0..1."""
         if self.full_range:

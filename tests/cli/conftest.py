@@ -44,6 +44,8 @@ class Library:
     error: BaseException | None = None
     events: list[ProgressEvent] = field(default_factory=list)
     calls: list[dict[str, Any]] = field(default_factory=list)
+    foreseen: tuple[str, ...] = ()
+    writes: bytes | None = None
 
     def swap(
         self,
@@ -58,7 +60,13 @@ class Library:
         kernels: Path,
         progress: Callable[[ProgressEvent], None] | None,
         cancel: threading.Event | None,
+        notify: Callable[[str], None] | None,
     ) -> SwapReport:
+        for sentence in self.foreseen:
+            assert notify is not None
+            notify(sentence)
+        if self.writes is not None:
+            Path(output).write_bytes(self.writes + Path(target).read_bytes())
         self.calls.append(
             {
                 "files": (str(source), str(target), str(output)),
@@ -120,9 +128,9 @@ _SEPARATE: dict[str, Any] = (
 def run() -> Callable[..., Ended]:
     """Run the program with these arguments."""
 
-    def invoke(*args: str) -> Ended:
+    def invoke(*args: str, stdin: bytes = b"") -> Ended:
         runner = CliRunner(env={"COLUMNS": "120"}, **_SEPARATE)
-        result = runner.invoke(app, list(args), prog_name="ffswap")
+        result = runner.invoke(app, list(args), prog_name="ffswap", input=stdin)
         return Ended(result.exit_code, result.stdout, result.stderr)
 
     return invoke

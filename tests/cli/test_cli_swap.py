@@ -168,13 +168,10 @@ def test_a_missing_file_name_is_a_usage_error(run, library, files):
     assert not library.calls
 
 
-@pytest.mark.parametrize("place", [0, 1, 2])
-def test_a_stream_is_refused(run, library, place):
-    files = ["src.jpg", "in.mp4", "out.mp4"]
-    files[place] = "-"
-    ended = run("swap", *files)
+def test_the_photo_cannot_be_a_stream(run, library):
+    ended = run("swap", "-", "in.mp4", "out.mp4")
     assert ended.exit_code == 2
-    assert "'-'" in ended.stderr
+    assert "SOURCE is '-'" in ended.stderr
     assert "ffswap: hint: " in ended.stderr
     assert not library.calls
 
@@ -224,6 +221,16 @@ def test_warnings_are_on_stderr_in_their_order(swap, library):
     assert ended.exit_code == 0
     assert ended.stderr == "ffswap: warning: first\nffswap: warning: second\n"
     assert "first" not in ended.stdout
+
+
+def test_what_is_lost_is_told_before_the_work_starts_and_once(swap, library, event):
+    library.foreseen = ("the fonts are left out",)
+    library.reports(warnings=("first", "the fonts are left out"))
+    library.events = [event(100, seconds=5.0)]
+    lines = swap().stderr.splitlines()
+    assert lines[0] == "ffswap: warning: the fonts are left out"
+    assert lines[1].startswith("ffswap: progress: ")
+    assert lines[2:] == ["ffswap: warning: first"]
 
 
 def test_a_target_cut_short_has_its_own_exit_code_and_names_the_loss(swap, library):

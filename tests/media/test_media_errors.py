@@ -303,7 +303,7 @@ def test_full_disk(clip: Any, tmp_path: Path, suffix: str, limit: int) -> None:
         ("out.mkv", {"encoder": "libsvtav1", "preset": "14"}, OptionError, "12, 13"),
         ("out.mkv", {"encoder": "ffv1", "preset": "fast"}, OptionError, "has none"),
         ("out.mp4", {"quality": 52}, OptionError, "0 to 51"),
-        ("out.mkv", {"encoder": "ffv1", "quality": 3}, OptionError, "lossless"),
+        ("out.mkv", {"encoder": "ffv1", "quality": 3}, OptionError, "takes none"),
         ("out.mkv", {"encoder": "mpeg4", "quality": 0}, OptionError, "1 to 31"),
         ("out.webm", {"encoder": "libx264"}, OutputFormatError, "libvpx-vp9"),
         ("out.mp4", {"encoder": "prores_ks"}, OutputFormatError, "libx264"),

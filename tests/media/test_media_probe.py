@@ -138,7 +138,7 @@ def test_replacements(name: str, want: str) -> None:
         ("a.MOV", "yuv422p", ("libx264", "yuv422p")),
         ("a.mkv", "yuv444p", ("libx264", "yuv444p")),
         ("a.mkv", "yuvj420p", ("libx264", "yuvj420p")),
-        ("a.mp4", "yuv420p10le", ("libx265", "yuv420p10le")),
+        ("a.mp4", "yuv420p10le", ("libx264", "yuv420p10le")),
         ("a.avi", "yuv422p10le", ("libx264", "yuv422p10le")),
         ("a.webm", "yuv420p", ("libvpx-vp9", "yuv420p")),
         ("a.webm", "yuv420p10le", ("libsvtav1", "yuv420p10le")),

@@ -177,7 +177,7 @@ def test_a_link_to_nowhere_is_something_that_exists(cli: Cli, work: Path) -> Non
         (("--faces", "x"), 2, "allowed: largest, all, or left-right:N"),
         (("--device", "gpu"), 2, "allowed: auto, cpu, cuda"),
         (("--device", "cuda"), 5, "hint: use --device auto or --device cpu"),
-        (("--encoder", "zzz"), 2, "allowed: libx264, "),
+        (("--encoder", "zzz"), 2, "copy-settings, libx264, "),
         (("--encoder", "h264_nvenc"), 5, "hint: these do: libx264"),
         (("--preset", "zzz"), 2, "allowed with libx264: ultrafast"),
         (("--quality", "60"), 2, "allowed with libx264: 0 to 51"),
@@ -194,7 +194,7 @@ def test_a_bad_option(cli: Cli, work: Path, options: tuple[str, ...], code: int,
         from ffswap.media import usable
 
         if usable("h264_nvenc", "yuv420p").ok:
-            code, options, says = 2, ("--encoder", "none"), "allowed: libx264, "
+            code, options, says = 2, ("--encoder", "none"), "copy-settings, libx264, "
     fails(cli, work, code, "src.jpg", "in.mp4", "out.mp4", *options, says=says)
 
 

@@ -10,7 +10,6 @@ from typer.core import TyperCommand
 
 from ..errors import OptionError
 from ..options import (
-    EncodeOptions,
     MaskKind,
     MeshSwapOptions,
     ModelOptions,
@@ -33,6 +32,7 @@ from .disclosure import (
     credential_options,
     label_options,
 )
+from .encoding import Bitrate, Encoder, Format, PixFmt, Preset, Quality, encode_options
 from .errors import STOPPED_HINT, ExitCode
 from .folders import (
     EngineDir,
@@ -46,6 +46,7 @@ from .folders import (
 from .messages import note, printable, result, result_json
 from .progress import Display, make_display
 from .signals import StopSignals
+from .streams import STREAM, Streams, open_streams
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -130,13 +131,6 @@ _Start = Annotated[
 _End = Annotated[
     str | None, _value("--end", "POSITION", "first moment no longer kept, written likewise")
 ]
-_Encoder = Annotated[str | None, _value("--encoder", "NAME", "FFmpeg's name, such as libx264")]
-_Quality = Annotated[
-    int | None, _value("--quality", "CRF", "0 to 63 on the encoder's scale; less is better")
-]
-_Preset = Annotated[
-    str | None, _value("--preset", "NAME", "the encoder's name for a trade of speed against size")
-]
 _KeepOccluders = Annotated[
     bool,
     typer.Option(
@@ -199,9 +193,12 @@ def command(
     models_dir: ModelsDir = None,
     start: _Start = None,
     end: _End = None,
-    encoder: _Encoder = None,
-    quality: _Quality = None,
-    preset: _Preset = None,
+    encoder: Encoder = None,
+    quality: Quality = None,
+    bitrate: Bitrate = None,
+    preset: Preset = None,
+    pix_fmt: PixFmt = None,
+    format_: Format = None,
     keep_occluders: _KeepOccluders = True,
     label: LabelText = None,
     label_position: LabelPlace = "bottom-right",
@@ -247,17 +244,29 @@ def command(
             model, detector, detector_angles, landmarker, restore, mask, pixel_boost, blend
         ),
         mesh=MeshSwapOptions(keep_occluders=keep_occluders),
-        encode=_encoding(encoder, quality, preset),
+        encode=encode_options(
+            _given("--encoder", encoder),
+            quality,
+            bitrate,
+            _given("--preset", preset),
+            _given("--pix-fmt", pix_fmt),
+        ),
         label=label_options(label, label_position, label_size, label_time, label_font),
         credentials=credential_options(credentials, sign_cert, sign_key, sign_tsa),
     )
-    display = make_display(progress, quiet=quiet)
-    with StopSignals(quiet=quiet) as signals:
+    display, told = make_display(progress, quiet=quiet), Told(quiet=quiet)
+    _check_stdout(output, as_json=as_json)
+    with (
+        StopSignals(quiet=quiet) as signals,
+        open_streams(target, output, _given("--format", format_)) as files,
+    ):
+        _tell_unsigned(files, options, told)
         report = _run(
-            photo, target, output, options, models_folder(models_dir), engine_folder(engine_dir),
-            display, signals,
+            photo, files.target, files.output, options, models_folder(models_dir),
+            engine_folder(engine_dir), display, signals, told,
         )  # fmt: skip
-    return _tell(report, as_json=as_json, quiet=quiet)
+        files.send()
+    return _tell(report, told, as_json=as_json, quiet=quiet or files.to_stdout)
 
 
 def _unfinished(*, resume: bool, discard: bool) -> Unfinished:
@@ -289,12 +298,6 @@ def _models(
     )
 
 
-def _encoding(encoder: str | None, quality: int | None, preset: str | None) -> EncodeOptions:
-    return EncodeOptions(
-        encoder=_given("--encoder", encoder), quality=quality, preset=_given("--preset", preset)
-    )
-
-
 def _files(
     source: Path, target: Path, output: Path | None, *, mapped: bool
 ) -> tuple[Path | None, Path, Path]:
@@ -307,17 +310,27 @@ def _files(
                 hint="name the file to write; only with --map is SOURCE left out",
             )
         photo, target, output = None, source, target
-    for path in (photo, target, output):
-        if path is not None:
-            _refuse_stream(path)
+    if str(photo) == STREAM:
+        raise OptionError(
+            "SOURCE is '-'; allowed: a photo or a folder, only TARGET and OUTPUT may be streams",
+            hint="a file that is really named - is given with its full path",
+        )
     return photo, target, output
 
 
-def _refuse_stream(path: Path) -> None:
-    if str(path) == "-":
-        raise OptionError(
-            "'-' (a stream on standard input or output) is not supported; allowed: names of files",
-            hint="write to a file; a file that is really named - is given with its full path",
+def _check_stdout(output: Path, *, as_json: bool) -> None:
+    if as_json and str(output) == STREAM:
+        raise OptionError("OUTPUT is '-' and --json prints there too; allowed: one of them")
+
+
+def _tell_unsigned(files: Streams, options: SwapOptions, told: Told) -> None:
+    """A stream has no file beside it, where some formats have their credentials."""
+    from ..provenance.formats import embeds
+
+    if files.to_stdout and options.credentials.enabled and not embeds(files.output):
+        told(
+            f"the output has no content credentials: a stream of {files.output.suffix[1:]} has no "
+            "place for them; where it is published it may have to be marked in a machine-readable way"
         )
 
 
@@ -359,6 +372,7 @@ def _run(
     engines: Path,
     display: Display,
     signals: StopSignals,
+    told: Told,
 ) -> SwapReport:
     with signals.told(f"nothing was written to {output}", hint=STOPPED_HINT):
         # Imported when it is run: the pipeline loads FFmpeg and the nets, and --help needs neither.
@@ -371,11 +385,28 @@ def _run(
             report: SwapReport = swap(
                 source, target, output, options=options, models=models, catalog=own_catalogue(models),
                 engines=engines, kernels=kernel_folder(), progress=display, cancel=signals.cancel,
+                notify=told,
             )  # fmt: skip
     return report
 
 
-def _tell(report: SwapReport, *, as_json: bool, quiet: bool) -> ExitCode:
+class Told:
+    """Prints warnings when they come up, each once."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
+        self._said: set[str] = set()
+
+    def __call__(self, sentence: str) -> None:
+        """Print it unless it was."""
+        if not self._quiet and sentence not in self._said:
+            note("warning", sentence)
+        self._said.add(sentence)
+
+
+def _tell(report: SwapReport, told: Told, *, as_json: bool, quiet: bool) -> ExitCode:
+    for warning in report.warnings:
+        told(warning)
     if not quiet:
         _warn(report)
     if as_json:
@@ -386,8 +417,6 @@ def _tell(report: SwapReport, *, as_json: bool, quiet: bool) -> ExitCode:
 
 
 def _warn(report: SwapReport) -> None:
-    for warning in report.warnings:
-        note("warning", warning)
     if not report.complete:  # by how many frames is among the warnings of the report
         note("warning", f"{report.output} ends early, as the target does")
 

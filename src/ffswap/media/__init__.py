@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from ._parts import ReaderMark, SegmentBreak
+from ._trials import EncoderStatus, list_usable, usable
 from .colour import pixel_format
-from .encoders import EncoderPlan, EncoderStatus, choose, list_usable, usable
+from .encoders import EncoderPlan, choose
 from .images import (
     Picture,
     is_picture_name,
@@ -14,6 +15,7 @@ from .images import (
     write_picture,
 )
 from .lettering import Lettering
+from .losses import foresee
 from .probe import ClipInfo, Mastering, StreamInfo, probe
 from .reader import ClipReader, CopiedPackets, ReadSummary
 from .segments import SegmentEncoder, SegmentFile, join, sound
@@ -37,6 +39,7 @@ __all__ = [
     "StreamInfo",
     "choose",
     "dropped_frames",
+    "foresee",
     "is_picture_name",
     "join",
     "list_usable",

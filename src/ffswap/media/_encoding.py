@@ -6,7 +6,6 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
-from av.codec.context import Flags
 from av.container import OutputContainer
 from av.packet import Packet
 from av.video.frame import VideoFrame
@@ -16,24 +15,16 @@ from ..carriers import Frames
 from ..errors import EncoderError
 from ._encoder_table import Container
 from ._files import fraction
-from ._remux import error_text, kept_tags
-from .colour import RANGE_FULL, RANGE_LIMITED, convert, matrix_code, planes_of, redefines_colour
+from ._remux import error_text
+from ._streams import add_video, encoder_clock
+from .colour import convert, planes_of
 from .encoders import EncoderPlan
 from .reader import ClipReader
 
 __all__ = ["VideoEncoder"]
 
-# The mpeg4 bitstream has 16 bits for the denominator of the time base; this one holds the usual
-# rates (24, 25, 30000/1001, 50, 60 per second) exactly.
-_MPEG4_TIME_BASE = Fraction(1, 60000)
-_MPEG4_MAX_DENOMINATOR = 65535
-
 # No encoder holds a frame back for longer than this before it is shown.
 _LONGEST_DELAY_S = 3600
-
-
-# With its AVX-512 code x264 (core 165) makes other pictures of the same frames in each run, by chance.
-_REPEATABLE = "cpu-independent=1"
 
 
 class VideoEncoder:
@@ -72,7 +63,9 @@ class VideoEncoder:
     ) -> None:
         self._reader, self._plan, self._form, self._file = reader, plan, form, file
         self.time_base = self._time_base()
-        self.stream = self._add_stream(output, threads)
+        self._clock = encoder_clock(plan, reader.info.rate, self.time_base)
+        self._stamps: dict[int, int] = {}
+        self.stream = add_video(output, reader, plan, form, base=self.time_base, threads=threads)
         self.last = last
         self._last_dts: int | None = None
         self.written = self.dropped = 0
@@ -95,6 +88,9 @@ class VideoEncoder:
         if frame.duration:
             frame.duration = round(frame.duration * base / self.time_base)
         frame.pts, frame.time_base = stamp, self.time_base
+        if self._clock != self.time_base:
+            frame.pts, frame.time_base = self.written, self._clock
+            self._stamps[self.written] = stamp
         frame.pict_type = 0  # or the encoder would repeat the source's choice of key frames
         packets = self._run(frame)
         self.written += 1
@@ -108,49 +104,7 @@ class VideoEncoder:
         info = self._reader.info
         if self._form.fixed_rate:
             return 1 / (info.rate or Fraction(25))
-        if self._plan.name == "mpeg4" and info.time_base.denominator > _MPEG4_MAX_DENOMINATOR:
-            return _MPEG4_TIME_BASE
         return info.time_base
-
-    def _add_stream(self, output: OutputContainer, threads: int | None) -> VideoStream:
-        info, plan, source = self._reader.info, self._plan, self._reader.stream
-        options = dict(plan.options)
-        if threads and plan.name == "libx265":
-            _tell(options, "x265-params", f"pools={threads}")
-        if plan.name == "libx264":
-            _tell(options, "x264-params", _REPEATABLE)
-        try:
-            stream = output.add_stream(plan.name, rate=info.rate or 25, options=options)
-        except (av.FFmpegError, ValueError) as error:
-            raise EncoderError(f"{plan.name}: {error_text(error)}", stage="encode") from error
-        if not isinstance(stream, VideoStream):
-            raise EncoderError(f"{plan.name} does not encode video", stage="encode")
-        stream.width, stream.height, stream.pix_fmt = info.width, info.height, plan.pix_fmt
-        context = stream.codec_context
-        context.time_base = self.time_base
-        if threads:
-            context.thread_count = threads
-        ratio = fraction(source.sample_aspect_ratio)
-        if ratio is not None:
-            context.sample_aspect_ratio = ratio
-        old = source.codec_context
-        context.color_primaries, context.color_trc = old.color_primaries, old.color_trc
-        context.colorspace, context.color_range = old.colorspace, old.color_range
-        if info.colour.full_range:
-            context.color_range = RANGE_FULL
-        if redefines_colour(info.pixel_format):
-            context.colorspace = matrix_code(info.colour)
-            context.color_range = RANGE_FULL if info.colour.full_range else RANGE_LIMITED
-        if plan.name in ("libx265", "hevc_nvenc") and self._form.format in ("mp4", "mov"):
-            context.codec_tag = "hvc1"  # Apple's players refuse the usual hev1
-        if plan.interlaced:
-            context.flags |= int(Flags.interlaced_dct) | int(Flags.interlaced_me)
-        matrix = info.matrix
-        if matrix is not None:
-            stream.set_display_matrix(matrix)
-        stream.metadata.update(kept_tags(source.metadata))
-        stream.disposition = source.disposition
-        return stream
 
     def _frame(self, item: Frames, i: int) -> VideoFrame:
         """The AVFrame behind a frame of the carrier, or a new one with its samples."""
@@ -167,12 +121,19 @@ class VideoEncoder:
 
     def _run(self, frame: VideoFrame | None) -> list[Packet[VideoStream]]:
         try:
-            return [self._timed(packet) for packet in self.stream.encode(frame)]
+            return [self._timed(self._stamped(packet)) for packet in self.stream.encode(frame)]
         except (av.FFmpegError, ValueError) as error:
             raise EncoderError(
                 f"{self._plan.name}: {error_text(error)}",
                 file=self._file, stage="encode", frame=self.written,
             ) from error  # fmt: skip
+
+    def _stamped(self, packet: Packet[VideoStream]) -> Packet[VideoStream]:
+        """The packet of an encoder that only counts frames, with its time; it reorders none."""
+        if packet.pts is not None and self._clock != self.time_base:
+            packet.pts = packet.dts = self._stamps.pop(packet.pts)
+            packet.time_base, packet.duration = self.time_base, 0
+        return packet
 
     def _timed(self, packet: Packet[VideoStream]) -> Packet[VideoStream]:
         """The packet with a dts that can be: libx265 leaves it to chance in clips of one or two
@@ -183,8 +144,3 @@ class VideoEncoder:
                 packet.dts = pts if self._last_dts is None else max(pts, self._last_dts + 1)
             self._last_dts = packet.dts
         return packet
-
-
-def _tell(options: dict[str, str], name: str, more: str) -> None:
-    """Add to an option that holds several of the encoder's own."""
-    options[name] = f"{options[name]}:{more}" if name in options else more

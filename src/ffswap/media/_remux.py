@@ -8,12 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from av.container import InputContainer
+from av.packet import Packet
 
 from ..errors import OutputError
 from ._files import fraction
 from ._trim import Window
 
-__all__ = ["error_text", "kept_tags", "moved_chapters", "refuse_same"]
+__all__ = ["error_text", "kept_tags", "moved_chapters", "refuse_same", "unwrapped"]
+
+# What a DVB subtitle is wrapped in (EN 300 743, 7.1); the first segment begins with 0x0f.
+_DVB_HEAD, _DVB_END = b"\x20\x00\x0f", b"\xff"
 
 # Tags that describe the old file and that the muxer writes anew.
 _OWN_TAGS = frozenset(
@@ -52,6 +56,18 @@ def refuse_same(path: Path, source: Path) -> None:
 def kept_tags(tags: dict[str, str]) -> dict[str, str]:
     """Metadata without what the muxer writes anew."""
     return {key: value for key, value in tags.items() if key.lower() not in _OWN_TAGS}
+
+
+def unwrapped(packet: Packet[Any]) -> Packet[Any]:
+    """A DVB subtitle without its wrapping, which the demuxer leaves around the last ones of a file
+    and the muxer puts around all."""
+    data = bytes(packet)
+    if not (data.startswith(_DVB_HEAD) and data.endswith(_DVB_END)):
+        return packet
+    bare: Packet[Any] = Packet(data[2:-1])
+    bare.pts, bare.dts, bare.duration = packet.pts, packet.dts, packet.duration
+    bare.time_base = packet.time_base
+    return bare
 
 
 def error_text(error: Exception) -> str:

@@ -19,10 +19,14 @@ from av.video.stream import VideoStream
 from ..carriers import Colour, PixelFormat
 from ..errors import MediaError
 from ..files import PathLike
+from ._described import described
 from ._files import ALLOWED, fraction, open_input
 from .colour import colour_of, pixel_format, replacement_format
 
-__all__ = ["ClipInfo", "Mastering", "StreamInfo", "probe"]
+__all__ = ["ALPHA_TAG", "ClipInfo", "Mastering", "StreamInfo", "probe"]
+
+# Tag of a Matroska track whose blocks have a second picture with the transparency beside them.
+ALPHA_TAG = "alpha_mode"
 
 # Packets that may fail to decode before the first frame comes; a damaged start of a broadcast
 # recording needs one group of pictures, which is 250 at the most with usual encoders.
@@ -92,6 +96,10 @@ class ClipInfo:
         has_pts: False when the container has no presentation times (raw streams, AVI).
         warnings: sentences for the user.
         interlaced: the first frame is marked as two fields.
+        codec: FFmpeg's name of the video's codec, whatever decodes it.
+        profile: of the codec, in FFmpeg's words, or None.
+        field_order: FFmpeg's name (``progressive``, ``tt``, ``bb``, ``tb``, ``bt``), or None.
+        siting: where chroma samples lie, by FFmpeg's name (``left``, ``topleft``, ...), or None.
     """
 
     path: Path
@@ -116,6 +124,10 @@ class ClipInfo:
     has_pts: bool
     warnings: tuple[str, ...]
     interlaced: bool = False
+    codec: str = "unknown"
+    profile: str | None = None
+    field_order: str | None = None
+    siting: str | None = None
 
 
 def probe(path: PathLike) -> ClipInfo:
@@ -254,6 +266,13 @@ def display_matrix(frame: VideoFrame) -> tuple[int, ...] | None:
     return None if matrix is None else struct.unpack("=9i", matrix[:36])
 
 
+def _notes(stream: VideoStream, note: str | None) -> Iterator[str]:
+    if note is not None:
+        yield note
+    if stream.metadata.get(ALPHA_TAG) == "1":
+        yield "the transparency that is stored beside the picture is dropped"
+
+
 def _describe(
     container: InputContainer, stream: VideoStream, frame: VideoFrame, path: Path
 ) -> ClipInfo:
@@ -262,6 +281,7 @@ def _describe(
     names = container.format.name.split(",")
     duration = _duration(container, stream)
     start = frame.pts if frame.pts is not None and names[0] != "avi" else stream.start_time
+    said = described(container, stream.index)
     picture = names[0] == "image2" or names[0].endswith("_pipe")
     readable = not picture and stream.codec_context.name not in _NO_SIDE_DATA
     return ClipInfo(
@@ -287,8 +307,12 @@ def _describe(
         matrix=display_matrix(frame) if readable else None,
         # AVI has none, and what FFmpeg makes up is wrong where there are B-frames
         has_pts=frame.pts is not None and names[0] != "avi",
-        warnings=() if note is None else (note,),
+        warnings=tuple(_notes(stream, note)),
         interlaced=bool(frame.interlaced_frame),
+        codec=stream.codec_context.codec.canonical_name,
+        profile=stream.codec_context.profile,
+        field_order=said.field_order,
+        siting=said.siting,
     )
 
 

@@ -12,23 +12,21 @@ from typing import Any
 import av
 from av.container import OutputContainer
 from av.packet import Packet
-from av.stream import Disposition, Stream
 
 from ..carriers import Frames
 from ..errors import EncoderError, InternalError, OutputWriteError
 from ..files import PathLike, PendingFile, Seal, write_error
+from ._encoder_table import container_of
 from ._encoding import VideoEncoder
-from ._files import fraction
+from ._matroska import set_display_size
 from ._parts import SegmentBreak
-from ._remux import error_text, kept_tags, moved_chapters, refuse_same
-from .encoders import EncoderPlan, container_of
+from ._remux import error_text, kept_tags, moved_chapters, refuse_same, unwrapped
+from ._streams import Copies, display_size, muxer_options, tell_services
+from .encoders import EncoderPlan
 from .probe import stream_info
 from .reader import ClipReader, CopiedPackets
 
 __all__ = ["ClipWriter", "dropped_frames"]
-
-# The pseudo codecs of tracks that the mov muxer makes itself, from chapters and from a tag.
-_REMADE_CODECS = frozenset({"bin_data", "tmcd"})
 
 # Bytes of a mov_text sample that says only that it has no text.
 _MOV_TEXT_GAP = 2
@@ -82,7 +80,6 @@ class ClipWriter:
         self._reader, self._plan, self._seal = reader, plan, seal
         self._file = PendingFile(path, overwrite=overwrite)
         self._output: OutputContainer | None = None
-        self._streams: dict[int, Stream] = {}
         self._refused = 0
         self._encoded = 0
         self._warnings: list[str] = list(plan.warnings)
@@ -181,6 +178,7 @@ class ClipWriter:
                 output.close()
             except OSError as error:
                 raise write_error(error, self._file.path) from error
+            self._finish_shape()
             if self._seal is not None:
                 self._seal(self._file)
             self._file.commit()
@@ -188,6 +186,14 @@ class ClipWriter:
             self._abandon()
             raise
         self._done = True
+
+    def _finish_shape(self) -> None:
+        """Write down that pixels are not square, where the muxer has not."""
+        size = display_size(self._reader, self._plan, self._form)
+        if size is not None:
+            index = self._reader.info.video_index
+            if not set_display_size(self._file.temporary, index, size):
+                self._warnings.append("the output does not say that its pixels are not square")
 
     def _abandon(self) -> None:
         """Close and remove what was written."""
@@ -208,17 +214,22 @@ class ClipWriter:
         try:
             self._output = av.open(
                 f"file:{file.temporary.absolute()}", "w", format=self._form.format,
-                container_options=dict(self._form.options),
+                container_options=muxer_options(self._reader, self._form),
             )  # fmt: skip
         except OSError as error:
             raise write_error(error, file.path) from error
-        self._video = VideoEncoder(
-            self._output, self._reader, self._plan, self._form, file.path, threads=threads
-        )
-        source = self._reader.container
+        source, edited = self._reader.container, self._reader.info.video_index
+        self._copies = Copies(self._output, self._reader, self._form, file.path.suffix)
+        # in the input's order, because programs name a stream by its place
         for stream in source.streams:
-            if stream.index != self._reader.info.video_index:
-                self._add_copy(self._output, stream)
+            if stream.index != edited:
+                self._copies.add(stream)
+                continue
+            self._video = VideoEncoder(
+                self._output, self._reader, self._plan, self._form, file.path, threads=threads
+            )
+        self._warnings += self._copies.warnings
+        self._warnings += tell_services(self._output, self._reader, self._form)
         self._output.metadata.update(kept_tags(source.metadata))
         self._output.set_chapters(moved_chapters(source, self._reader.window))
         try:
@@ -231,40 +242,6 @@ class ClipWriter:
                 f"{error_text(error)}",
                 file=file.path, stage="encode",
             ) from error  # fmt: skip
-
-    def _add_copy(self, output: OutputContainer, stream: Stream) -> None:
-        what = stream_info(stream)
-        label = f"stream {what.index} ({what.type}, {what.codec})"
-        if what.type == "attachment":
-            self._add_attachment(output, stream, label)
-            return
-        context: object = stream.codec_context  # may be None, whatever PyAV's stubs say
-        if context is None:
-            if what.type != "data" or not self._remade(stream):
-                self._warnings.append(f"{label} is left out: nothing is known about it")
-            return
-        try:
-            copy = output.add_stream_from_template(stream, opaque=True)
-        except (av.FFmpegError, ValueError):
-            suffix = self._file.path.suffix
-            self._warnings.append(f"{label} is left out: {suffix} files cannot hold it")
-            return
-        copy.metadata.update(kept_tags(stream.metadata))
-        copy.disposition = stream.disposition
-        self._streams[stream.index] = copy
-
-    def _add_attachment(self, output: OutputContainer, stream: Any, label: str) -> None:
-        if not self._form.attachments:
-            self._warnings.append(f"{label} is left out: attached files need .mkv")
-            return
-        name = stream.name or stream.metadata.get("filename") or f"file{stream.index}"
-        kind = stream.mimetype or "application/octet-stream"
-        output.add_attachment(name, kind, stream.data)
-
-    def _remade(self, stream: Stream) -> bool:
-        """Is this a track that the muxer writes again from chapters or the time code tag?"""
-        name = stream.name or ""
-        return name in _REMADE_CODECS or stream.codec_tag in ("text", "tmcd")
 
     # -- video ---------------------------------------------------------------------------------
 
@@ -282,31 +259,17 @@ class ClipWriter:
 
     # -- other streams -------------------------------------------------------------------------
 
-    def _shift(self, packet: Packet[Any], target: Stream) -> None:
-        """Move a packet of a trimmed clip as far as the video is moved."""
-        shift = self._reader.shift
-        base, unit = fraction(packet.time_base), fraction(target.time_base)
-        cover = packet.stream.disposition & Disposition.attached_pic
-        if not shift or base is None or unit is None or cover:
-            return
-        # in the target's units, because AVI counts sound in units as long as its packets
-        if packet.pts is not None:
-            packet.pts = round((packet.pts * base - shift) / unit)
-        if packet.dts is not None:
-            packet.dts = round((packet.dts * base - shift) / unit)
-        if packet.duration:
-            packet.duration = round(packet.duration * base / unit)
-        packet.time_base = unit
-
     def _copy(self, packet: Packet[Any]) -> None:
-        target = self._streams.get(packet.stream.index)
+        target = self._copies.streams.get(packet.stream.index)
         if target is None or not packet.size:
             return
         if packet.size <= _MOV_TEXT_GAP and stream_info(target).codec == "mov_text":
             return  # an empty line between two others: the muxer puts its own there
-        self._shift(packet, target)
+        self._copies.shift(packet, target)
         if packet.pts is None and packet.dts is not None and target.type == "audio":
             packet.pts = packet.dts
+        if stream_info(target).codec == "dvbsub":
+            packet = unwrapped(packet)
         packet.stream = target
         assert self._output is not None
         try:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ..carriers import F32, I64, Colour, PixelFormat, Plane
 from ..geometry import affine, sampling
+from . import tone
 
 __all__ = [
     "add_rounded",
@@ -124,7 +125,7 @@ def crop_rgb(
     *,
     pad_black: bool = False,
 ) -> F32:
-    """A crop for a net, (3, height, width) float32 RGB, 0 to 1.
+    """A crop for a net, (3, height, width) float32 RGB, 0 to 1, SDR whatever the frame is (see `tone`).
 
     Args:
         planes: Y', Cb, Cr of one frame.
@@ -148,7 +149,7 @@ def crop_rgb(
     np.add(luma, blue, out=rgb[2])
     kg = 1 - colour.kr - colour.kb
     rgb[1] = luma - (colour.kr / kg) * red - (colour.kb / kg) * blue
-    return np.clip(rgb, 0, 1, out=rgb)
+    return tone.sdr_rgb(np.clip(rgb, 0, 1, out=rgb), colour)
 
 
 def rgb_to_ycc(rgb: F32, kr: float, kb: float) -> F32:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from ..carriers import F32, Colour, PixelFormat, Plane
 from ..geometry import affine, sampling
-from . import cpu
+from . import cpu, tone
 
 __all__ = ["paste_crop"]
 
@@ -33,7 +33,7 @@ def paste_crop(
         planes: Y', Cb, Cr of one frame.
         fmt: their format.
         colour: their meaning.
-        crop: (3, S, S) RGB, 0 to 1.
+        crop: (3, S, S) RGB, 0 to 1; SDR, whatever the frame is.
         mask: (S, S) 0 (the frame) to 1 (the crop); outside the crop it is 0.
         matrix: (2, 3), from luma pixels to pixels of the crop; it can be inverted.
         opacity: by which the mask is multiplied, 0 to 1.
@@ -53,7 +53,7 @@ def _codes(rgb: F32, fmt: PixelFormat, colour: Colour) -> tuple[F32, F32, F32]:
     kr, kb = np.float32(colour.kr), np.float32(colour.kb)
     y0, y_span = colour.luma_scale(fmt.depth)
     c0, c_span = colour.chroma_scale(fmt.depth)
-    red, green, blue = rgb
+    red, green, blue = tone.hdr_rgb(rgb, colour)
     y = kr * red + (1 - kr - kb) * green + kb * blue
     top = np.float32((1 << fmt.depth) - 1)
     parts = (

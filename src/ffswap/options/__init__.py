@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from .build import BuildOptions, Precision
 from .disclosure import CredentialOptions, LabelOptions, LabelPosition
+from .encode import EncodeOptions
 from .position import Position
 from .swap import (
     DetectOptions,
-    EncodeOptions,
     FaceChoice,
     MaskKind,
     MeshSwapOptions,

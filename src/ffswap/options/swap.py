@@ -10,11 +10,11 @@ from ..errors import OptionError
 from .build import Precision
 from .checks import require
 from .disclosure import CredentialOptions, LabelOptions
+from .encode import EncodeOptions
 from .position import Position
 
 __all__ = [
     "DetectOptions",
-    "EncodeOptions",
     "FaceChoice",
     "MaskKind",
     "MeshSwapOptions",
@@ -232,29 +232,6 @@ class ModelOptions:
                 "pixel_boost", self.pixel_boost, f"{MIN_BOOST} to {MAX_BOOST} (pixels)",
             )  # fmt: skip
         require(0 <= self.restore_blend <= 1, "blend", self.restore_blend, "0 to 1")
-
-
-@dataclass(frozen=True, kw_only=True)
-class EncodeOptions:
-    """How the output is encoded. None means: chosen from the input and the container.
-
-    Attributes:
-        encoder: FFmpeg's name of a video encoder, such as ``libx264``.
-        quality: for clips the constant rate factor on the encoder's own scale (at most 0 to 63;
-            lower is better); for jpg and webp pictures 1 to 100 (higher is better).
-        preset: the encoder's own name for a trade of speed against size.
-    """
-
-    encoder: str | None = None
-    quality: int | None = None
-    preset: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.quality is not None:
-            require(
-                0 <= self.quality <= 100, "quality", self.quality,
-                "0 to 63 for clips (the encoder may allow less), 1 to 100 for pictures",
-            )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TypeAlias
@@ -18,6 +18,7 @@ from ..media import (
     ClipInfo,
     Picture,
     choose,
+    foresee,
     picture_frames,
     picture_from_frames,
     probe,
@@ -57,6 +58,7 @@ def swap(
     kernels: PathLike | None = None,
     progress: ProgressCallback | None = None,
     cancel: threading.Event | None = None,
+    notify: Callable[[str], None] | None = None,
 ) -> SwapReport:
     """Put the face of a photo into a video or a picture.
 
@@ -74,6 +76,8 @@ def swap(
         kernels: folder in which compiled kernels of a GPU are kept; None: they are compiled anew.
         progress: called in this thread a few times a second.
         cancel: set it from another thread to stop the run.
+        notify: called in this thread, before the work starts, with each sentence about what the output
+            will lack of the target; the warnings of the report hold them as well.
 
     Returns:
         What was done. `SwapReport.complete` is False when the target was cut short.
@@ -93,6 +97,9 @@ def swap(
     info = probe(target)
     _check_output({**photos, "target": target}, output, options.overwrite)
     check_sidecar(output, options.credentials, overwrite=options.overwrite)
+    if notify is not None and not info.is_picture:
+        for sentence in foresee(target, output, options.encode):
+            notify(sentence)
     sealer, notes = open_sealer(options.credentials, target, cancel)
     kept = (None if one is None else Path(one) for one in (models, catalog, engines, kernels))
     folders = Folders(**dict(zip(("models", "catalog", "engines", "kernels"), kept, strict=True)))
@@ -313,6 +320,8 @@ def _refuse_clip_options(options: SwapOptions) -> None:
         "--end": options.end,
         "--encoder": options.encode.encoder,
         "--preset": options.encode.preset,
+        "--bitrate": options.encode.bitrate,
+        "--pix-fmt": options.encode.pix_fmt,
     }
     for name, value in given.items():
         if value is not None:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..carriers import F32, Faces, Frames, Plane
+from ..carriers import F32, Colour, Faces, Frames, Plane
 from ..geometry import affine
 from ..geometry.mark import MARK_POINTS, SIDE, chance, mark_pattern, mark_scores
 from ..geometry.similarity import is_alignable, similarity
-from ..ops import cpu
+from ..ops import cpu, tone
 
 __all__ = ["FaceMarker", "MarkReader", "Unpainted"]
 
@@ -137,6 +137,7 @@ def _boxes(
 def _mark_face(frames: Frames, one: Unpainted) -> None:
     fmt = frames.format
     step = np.float32(1 << fmt.depth - 8)
+    shares = tone.chroma_shares(frames.colour)
     luma, chroma = one.boxes
     y, *planes = frames.planes[one.frame]
     parts = (y[luma], *(plane[chroma] for plane in planes))
@@ -145,7 +146,8 @@ def _mark_face(frames: Frames, one: Unpainted) -> None:
         return
     share = np.clip(FULL_SIDE_PX / one.side_px, LEAST_STRENGTH, 1)
     sigma = max(0.5, CHANGE_SHARE * SIDE * affine.scale_of(one.matrix))
-    weight = _weight(change, step, sigma) * np.float32(AMPLITUDE * share * step)
+    seen = _weight(change, step * np.float32(max(shares)), sigma)
+    weight = seen * np.float32(AMPLITUDE * share * step)
     np.copyto(weight, 0, where=change == 0)
     h, w = change.shape
     most = LARGEST_MEAN * float(step) * np.count_nonzero(change)
@@ -156,6 +158,8 @@ def _mark_face(frames: Frames, one: Unpainted) -> None:
         total = cpu.magnitude_sum(mark)
         if total > most:
             mark *= np.float32(most / total)
+        if shares[k] != 1:
+            mark *= np.float32(shares[k])
         cpu.add_rounded(plane[chroma], mark, (1 << fmt.depth) - 1)
 
 
@@ -196,7 +200,7 @@ class MarkReader:
         for row, matrix in zip(rows.tolist(), matrices, strict=True):
             planes = frames.planes[int(faces.frame[row])][1:]
             on_chroma = affine.compose(matrix, from_chroma)
-            flat = _flattened(planes, on_chroma, frames.format.depth)
+            flat = _flattened(planes, on_chroma, frames.format.depth, frames.colour)
             self.total += flat
             self.faces += 1
             track = int(faces.track[row])
@@ -215,10 +219,14 @@ class MarkReader:
         return chance(best, len(sums))
 
 
-def _flattened(planes: Sequence[Plane], matrix: NDArray[np.float64], depth: int) -> F32:
+def _flattened(
+    planes: Sequence[Plane], matrix: NDArray[np.float64], depth: int, colour: Colour
+) -> F32:
     """(SIDE, SIDE, 2) a face's colour without what is wide, everywhere about equally strong."""
     crops = [cpu.sample_plane(plane, matrix, (SIDE, SIDE), None) for plane in planes]
     crop = np.stack(crops, -1).astype(np.float32) / np.float32(1 << depth - 8)
+    if colour.is_hdr:
+        crop /= np.array(tone.chroma_shares(colour), np.float32)
     crop -= cpu.blur(crop, FLAT_SIGMA)
     strength = np.sqrt(cpu.blur(crop * crop, 1.5 * FLAT_SIGMA)) + np.float32(FLAT_NOISE)
     return np.asarray(np.clip(crop / strength, -LARGEST, LARGEST), np.float32)

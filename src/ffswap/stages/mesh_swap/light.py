@@ -10,6 +10,7 @@ from ...carriers import F32, Colour, PixelFormat, Plane
 from ...geometry import affine
 from ...geometry.face_mesh import smoothstep
 from ...ops import cpu
+from .hdr import sdr_ycc
 from .source import LOG_OFFSET, SHARPNESS_SIDE, SourceTexture, log_luma, sharpness_of
 from .texture import TextureSpace, agreeing, low_pass, standard_deviation
 
@@ -58,7 +59,7 @@ def unroll(
     *,
     luma_only: bool = False,
 ) -> F32:
-    """A face of a frame in texture space: (n, n, 3) Y' 0..1, Cb and Cr -0.5..0.5 float32.
+    """A face of a frame in texture space: (n, n, 3) Y' 0..1, Cb and Cr -0.5..0.5 float32, SDR.
 
     Args:
         planes: of the frame.
@@ -90,7 +91,7 @@ def unroll(
             continue
         read = cpu.read_at(cpu.shrink(part, factor), x, y, repeat_edge=True)
         out[..., k] = (read.astype(np.float32) - offset) * (1 / span)
-    return out
+    return sdr_ycc(out, colour)
 
 
 def in_frame(at: tuple[F32, F32], width: int, height: int) -> F32:

@@ -17,6 +17,7 @@ from ...carriers import F32, Colour, Frames, PixelFormat, Plane
 from ...geometry import face_mesh as fm
 from ...geometry.face_mesh import FaceMesh
 from ...ops import cpu
+from .hdr import hdr_ycc
 from .source import LOG_OFFSET, MeshSource
 
 __all__ = ["Paint", "paint_face"]
@@ -165,17 +166,29 @@ class _Texture:
         log += np.float32(paint.contrast) * detail
         offset, span = colour.luma_scale(fmt.depth)
         top = (1 << fmt.depth) - 1
-        self.luma = _codes(cpu.exp(log) - LOG_OFFSET, offset, span, top, fmt)
+        luma = cpu.exp(log) - LOG_OFFSET
         chroma_side = side if fmt.log2_chroma_w == 0 else side // 2
         half = source.texture(chroma_side, colour.kr, colour.kb)
-        offset, span = colour.chroma_scale(fmt.depth)
-        self.chroma = []
+        chroma = []
         for k in (1, 2):
             light = cpu.resize(np.ascontiguousarray(paint.light[..., k]), chroma_side, chroma_side)
             own_colour = half.detail[..., k] - np.float32(paint.folds) * half.folds[..., k]
             light += np.float32(paint.saturation) * own_colour
-            self.chroma.append(_codes(light, offset, span, top, fmt))
+            chroma.append(light)
+        if colour.is_hdr:
+            luma, chroma = _in_hdr(luma, chroma, colour)
+        self.luma = _codes(luma, offset, span, top, fmt)
+        offset, span = colour.chroma_scale(fmt.depth)
+        self.chroma = [_codes(plane, offset, span, top, fmt) for plane in chroma]
         self.alpha = own.mask * cpu.resize(paint.opacity, side, side)
+
+
+def _in_hdr(luma: F32, chroma: list[F32], colour: Colour) -> tuple[F32, list[F32]]:
+    """What is to be painted, at the sides that it has, in the signal of an HDR frame."""
+    side, small = luma.shape[0], chroma[0].shape[0]
+    planes = [luma, *(cpu.resize(plane, side, side) for plane in chroma)]
+    y, *rest = np.moveaxis(hdr_ycc(np.stack(planes, -1), colour), -1, 0)
+    return y, [cpu.resize(np.ascontiguousarray(plane), small, small) for plane in rest]
 
 
 def _codes(values: F32, offset: float, span: float, top: int, fmt: PixelFormat) -> Plane:
