@@ -6,6 +6,7 @@ from .colour import pixel_format
 from .encoders import EncoderPlan, EncoderStatus, choose, list_usable, usable
 from .images import (
     Picture,
+    encode_png,
     is_picture_name,
     picture_frames,
     picture_from_frames,
@@ -30,6 +31,7 @@ __all__ = [
     "ReadSummary",
     "StreamInfo",
     "choose",
+    "encode_png",
     "is_picture_name",
     "list_usable",
     "picture_frames",
