@@ -177,7 +177,13 @@ def trial_rows(rows: CalibrationRows, recipe: ModelRecipe, prepared: Prepared) -
         ModelError: they do not fit the net.
     """
     inputs = inputs_of(prepared.graph)
-    given = {one.name: _fitting(rows, one) for one in inputs if _has_rows(one, recipe)}
+    known = {} if prepared.names is None else prepared.names.inputs
+    called = {own: name for name, own in known.items()}
+    given = {
+        one.name: _fitting(rows, one, called.get(one.name, one.name))
+        for one in inputs
+        if _has_rows(one, recipe)
+    }
     drawn = draw_samples(replace(recipe, samples=None), prepared.graph, 1)
     calibrated, held = _split(rows)
     return TrialRows(
@@ -195,8 +201,9 @@ def _has_rows(info: TensorInfo, recipe: ModelRecipe) -> bool:
     return info.batched or (info.shape[:1] == (1,) and info.name not in recipe.unbatched)
 
 
-def _fitting(rows: CalibrationRows, info: TensorInfo) -> NDArray[Any]:
-    array = rows.inputs.get(info.name)
+def _fitting(rows: CalibrationRows, info: TensorInfo, known: str) -> NDArray[Any]:
+    """The rows of an input, under its own name or under the one that the catalogue has for it."""
+    array = rows.inputs.get(info.name, rows.inputs.get(known))
     if array is None or array.shape[1:] != info.shape[1:]:
         found = "nothing" if array is None else f"{array.dtype} {array.shape}"
         wanted = ", ".join(map(str, ("N", *info.shape[1:])))

@@ -8,14 +8,13 @@ from pathlib import Path
 from ..closing import Closing
 from ..engines import OrtCudaSession, Session
 from ..engines.store import EngineStore
-from ..engines.tensorrt import TrtEngine, TrtSession
 from ..engines.trt_api import installed_products, load_api
 from ..errors import DeviceError, EngineError
 from ..gpu import Device, MemoryPool, Programs
 from ..models import Catalog, embedded_bytes
 from ..options import Precision
 from ..stages.on_gpu.lane import DeviceNet, Lane
-from .engine_open import Engines
+from .engine_open import Engines, OpenedEngine
 from .nets import Net
 
 __all__ = ["GpuRoom"]
@@ -55,7 +54,7 @@ class GpuRoom(Closing):
     ) -> None:
         self._stack = ExitStack()
         self._catalog, self._folder, self._precision = catalog, engines, precision
-        self._loaded: dict[str, TrtEngine] = {}
+        self._loaded: dict[str, OpenedEngine] = {}
         self._engines: Engines | None = None
         self.runtimes: dict[str, str] = {}
         with ExitStack() as opened:
@@ -74,7 +73,7 @@ class GpuRoom(Closing):
             return
         api = load_api()
         store = EngineStore(self._folder)
-        self._engines = Engines(store, api, self.device, self._catalog)
+        self._engines = Engines(store, api, self.device)
 
     def net(self, net: Net, lane: Lane) -> DeviceNet:
         """A net on a lane: its engine where TensorRT is installed, else ONNX Runtime on the GPU.
@@ -92,9 +91,9 @@ class GpuRoom(Closing):
         if self._engines is not None:
             engine = self._loaded.get(name)
             if engine is None:
-                engine = self._engines.open(name, net.file, self._precision)
+                engine = self._engines.open(net, self._precision)
                 self._loaded[name] = self._stack.enter_context(engine)
-            return TrtSession(engine, stream=lane.stream, scratch=lane.scratch)
+            return engine.session(stream=lane.stream, scratch=lane.scratch)
         if self._precision in ("fp16", "int8"):
             raise EngineError(
                 f"{name} in {self._precision.upper()} needs an engine of TensorRT, which is not installed",
