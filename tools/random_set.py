@@ -59,7 +59,9 @@ def _drawn(info: TensorInfo, rows: int, random: np.random.Generator) -> NDArray[
     shape = (rows, *info.shape[1:])
     if len(shape) != _PICTURE_RANK:
         values = random.normal(size=shape)
-        return (values / np.linalg.norm(values.reshape(rows, -1), axis=1)[:, None]).astype("f4")
+        lengths = np.linalg.norm(values.reshape(rows, -1), axis=1)
+        unit: NDArray[np.float32] = (values / lengths[:, None]).astype(np.float32)
+        return unit
     knots = random.random((*shape[:2], _KNOTS, _KNOTS))
     for axis in (2, 3):
         at = np.linspace(0, _KNOTS - 1, shape[axis])

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -97,6 +98,25 @@ PAD = ("Pad", ["widths"], {"mode": "reflect"})
 )
 def test_a_convolution_fed_by_a_resize_is_left_through_all_that_moves_values(nodes, reason):
     assert reasons(chain(*nodes)) == {"a": "first", "b": reason, "c": "last"}
+
+
+@pytest.mark.parametrize(("nodes", "fenced"), [([RESIZE], True), ([PAD], True), ([], False)])
+def test_a_fence_lets_a_resize_be_and_changes_no_result(nodes, fenced):
+    model = chain(*nodes)
+    feeds = {"x": np.random.default_rng(1).random((1, 3, 8, 8), dtype=np.float32)}
+    (layer,), _ = find_layers(Net(model), fences=True)
+    assert (layer.node, layer.fenced) == ("b", fenced)
+    scales = {layer.tensor: scale_of(np.array(2.0))}
+    bare, whole = (
+        quantise(model, [replace(layer, fenced=one)], scales) for one in (False, layer.fenced)
+    )
+    made = {name: node for node in whole.graph.node for name in node.output}
+    (conv,) = (node for node in whole.graph.node if node.name == "b")
+    rounding = made[made[conv.input[0]].input[0]]
+    assert rounding.op_type == "QuantizeLinear"
+    assert (made[rounding.input[0]].op_type == "Mul") is fenced
+    got, want = (output(one, feeds, optimise=False) for one in (whole, bare))
+    np.testing.assert_array_equal(got, want)
 
 
 def test_few_channels_groups_and_what_a_recipe_names_are_left():

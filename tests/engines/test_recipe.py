@@ -49,6 +49,7 @@ unbatched = ["weight"]
 tactics = ["JIT_CONVOLUTIONS"]
 int8_ranges = "entropy"
 int8_weights = "tensor"
+int8_fences = true
 keep_fp16 = ["Conv_7"]
 
 [models.own.shapes]
@@ -92,7 +93,7 @@ def test_everything_is_read(tmp_path: Path):
         tactics=("JIT_CONVOLUTIONS",), shapes={"input": (3, 640, 640)},
         ranges={"source": (-3.0, 3.5)}, samples=tmp_path / "own.npz", gate=GateLimits(relative_l2=0.1, psnr_db=30.0, row=0.5),
         gate_int8=GateLimits.for_int8(ssim=0.9, psnr_db=28.0, identity=0.2, spread_db=1.0),
-        int8_ranges="entropy", int8_weights="tensor", keep_fp16=("Conv_7",),
+        int8_ranges="entropy", int8_weights="tensor", int8_fences=True, keep_fp16=("Conv_7",),
     )  # fmt: skip
     assert isinstance(plain.workspace_gb, float)
     assert isinstance(own.ranges["source"][0], float)
@@ -166,6 +167,7 @@ def test_wrong_tables_and_keys_are_said(tmp_path: Path, text: str | bytes, messa
         ("int8_ranges = 'mean'", "'mean'", "minmax or entropy or percentile"),
         ("int8_weights = 'row'", "'row'", "channel or tensor"),
         ("int8_weights = true", "True", "channel or tensor"),
+        ("int8_fences = 1", "1", "true or false"),
         ("keep_fp16 = ['a', 'a']", "['a', 'a']", "a list of different names of nodes"),
         ("batches = 4", "4", "one or more sizes from 1 to 1024 in ascending order"),
         ("batches = []", "[]", "one or more sizes"),

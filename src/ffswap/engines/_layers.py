@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -25,6 +25,7 @@ _KERNEL_RANK = 4
 # TensorRT 8.6 then finds no INT8 implementation.
 _CROSSED = MOVES | {"Pad", "Relu", "MaxPool", "DepthToSpace", "SpaceToDepth"}
 _RESIZES = frozenset({"Resize", "Upsample"})
+_PADS = frozenset({"Pad"})
 # What a convolution takes along into one kernel before an addition.
 _FOLLOWS = frozenset({"BatchNormalization", "Identity"})
 
@@ -54,6 +55,8 @@ class Layer:
         tensor: its input.
         weight: name of its kernel, a weight of four dimensions.
         residual: what is added to its output in the same kernel; or None.
+        fenced: its input is doubled in front of the rounding, and its kernel halved: that a builder
+            cannot move the rounding in front of a Resize or a Pad.
     """
 
     node: str
@@ -61,6 +64,7 @@ class Layer:
     tensor: str
     weight: str
     residual: Residual | None = None
+    fenced: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,13 +84,15 @@ class Left:
 
 
 def find_layers(
-    net: Net, leave: Collection[str] = ()
+    net: Net, leave: Collection[str] = (), *, fences: bool = False
 ) -> tuple[tuple[Layer, ...], tuple[Left, ...]]:
     """All convolutions, each either suited or left for the first reason found.
 
     Args:
         net: any net in float32.
         leave: names of nodes to leave.
+        fences: layers that are fed by a Resize or a Pad are fenced; else those that are fed by a
+            Resize are left.
     """
     before, after = _conv_before(net), _conv_after(net)
     layers, left = [], []
@@ -94,21 +100,18 @@ def find_layers(
         if node.op_type != "Conv" or node.domain:
             continue
         reason = _reason(net, index, leave, before, after)
-        if reason is None:
+        if reason is None or (reason == "resize" and fences):
+            fenced = fences and _is_fed_by(net, node.input[0], _RESIZES | _PADS)
             layers.append(
-                Layer(node=node.name, index=index, tensor=node.input[0], weight=node.input[1])
-            )
+                Layer(
+                    node=node.name, index=index, tensor=node.input[0], weight=node.input[1],
+                    fenced=fenced,
+                )
+            )  # fmt: skip
         else:
             left.append(Left(node=node.name, reason=reason))
     residuals = _residuals(net, {one.index for one in layers})
-    whole = (
-        Layer(
-            node=one.node, index=one.index, tensor=one.tensor, weight=one.weight,
-            residual=residuals.get(one.index),
-        )
-        for one in layers
-    )  # fmt: skip
-    return tuple(whole), tuple(left)
+    return tuple(replace(one, residual=residuals.get(one.index)) for one in layers), tuple(left)
 
 
 def _reason(
@@ -128,7 +131,7 @@ def _reason(
         return "last"
     if min(kernel.shape[:2]) < _LEAST_CHANNELS:
         return "channels"
-    return "resize" if _is_resized(net, node.input[0]) else None
+    return "resize" if _is_fed_by(net, node.input[0], _RESIZES) else None
 
 
 def _conv_before(net: Net) -> set[str]:
@@ -149,17 +152,17 @@ def _conv_after(net: Net) -> set[str]:
     return found
 
 
-def _is_resized(net: Net, tensor: str) -> bool:
-    """Whether rounding in front of a convolution could be moved to a Resize."""
+def _is_fed_by(net: Net, tensor: str, kinds: Collection[str]) -> bool:
+    """Whether rounding in front of a convolution could be moved to an operator of some kind."""
     maker = net.producer(tensor)
     if maker is None:
         return False
     node = net.nodes[maker]
-    if node.op_type in _RESIZES:
+    if node.op_type in kinds:
         return True
     if node.op_type not in _CROSSED:
         return False
-    return any(_is_resized(net, name) for name in node.input if net.is_float(name))
+    return any(_is_fed_by(net, name, kinds) for name in node.input if net.is_float(name))
 
 
 def _residuals(net: Net, convs: Collection[int]) -> dict[int, Residual]:
@@ -176,7 +179,11 @@ def _residuals(net: Net, convs: Collection[int]) -> dict[int, Residual]:
     found = {}
     for add, (conv, place) in sums.items():
         other = net.nodes[add].input[1 - place]
-        if net.is_float(other) and other not in net.weights and not _is_resized(net, other):
+        if (
+            net.is_float(other)
+            and other not in net.weights
+            and not _is_fed_by(net, other, _RESIZES)
+        ):
             found[conv] = Residual(node=add, place=1 - place, tensor=other)
     return found
 

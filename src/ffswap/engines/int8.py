@@ -55,6 +55,7 @@ class Int8Search(Closing):
         model: in float32; an opset below 13 is raised.
         weights: scales of kernels.
         leave: names of nodes that stay as they are.
+        fences: see `find_layers`.
         threads: of ONNX Runtime, 1 or more.
         check: is called before each run, and may raise.
 
@@ -74,6 +75,7 @@ class Int8Search(Closing):
         *,
         weights: WeightScales,
         leave: Collection[str] = (),
+        fences: bool = False,
         threads: int = 1,
         check: Callable[[], None] = lambda: None,
     ) -> None:
@@ -82,7 +84,7 @@ class Int8Search(Closing):
         self.weights, self._threads, self._check = weights, threads, check
         self.layers: tuple[Layer, ...]
         self.left: tuple[Left, ...]
-        self.layers, self.left = find_layers(self._net, leave)
+        self.layers, self.left = find_layers(self._net, leave, fences=fences)
         if not self.layers:
             kinds = [one.reason for one in self.left]
             counts = ", ".join(f"{kind}: {kinds.count(kind)}" for kind in dict.fromkeys(kinds))

@@ -29,6 +29,9 @@ OLDEST_OPSET = 13
 _LEVELS = 127
 # The least scale. FP16 still has 4 bits of it, and what is smaller is lost in any sum.
 _LEAST = 2.0**-20
+# What a fenced layer's input and kernel are multiplied by. A factor of 1 could be taken out again, and
+# powers of two change no result.
+_FENCE = (2.0, 0.5)
 
 
 def scale_of(largest: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -82,10 +85,13 @@ def quantise(
     if net.opsets.get("", 0) < OLDEST_OPSET:
         raise InternalError(f"opset {net.opsets.get('')}; allowed: {OLDEST_OPSET} or newer")
     reads: dict[int, dict[int, str]] = {}  # node: places and the tensors that become pairs
+    fenced: set[int] = set()
     for layer in layers:
         if layer.index >= len(net.nodes) or net.nodes[layer.index].name != layer.node:
             raise InternalError(f"there is no layer {layer.node!r}")
         reads.setdefault(layer.index, {}).update({0: layer.tensor, 1: layer.weight})
+        if layer.fenced:
+            fenced.add(layer.index)
         if layer.residual is not None:
             reads.setdefault(layer.residual.node, {})[layer.residual.place] = layer.residual.tensor
     kernels = {one.weight: kernel_scales(kernel(net, one), weights) for one in layers}
@@ -95,7 +101,7 @@ def quantise(
         copy = onnx.NodeProto()
         copy.CopyFrom(node)
         for place, tensor in reads.get(index, {}).items():
-            copy.input[place] = pairs.of(tensor, made)
+            copy.input[place] = pairs.of(tensor, made, _FENCE[place] if index in fenced else 1.0)
         made.append(copy)
     whole = net.whole()
     del whole.graph.node[:]
@@ -104,18 +110,21 @@ def quantise(
 
 
 class _Pairs:
-    """Makes a pair of Q and DQ for each tensor, once."""
+    """Makes a pair of Q and DQ for each tensor and factor, once."""
 
     def __init__(self, net: Net, scales: Mapping[str, NDArray[np.float32]]) -> None:
         self._net, self._scales = net, scales
         self._taken = net.names()
-        self._made: dict[str, str] = {}
+        self._made: dict[tuple[str, float], str] = {}
 
-    def of(self, tensor: str, nodes: list[onnx.NodeProto]) -> str:
+    def of(self, tensor: str, nodes: list[onnx.NodeProto], factor: float) -> str:
         """What a tensor is called behind its pair; the pair is appended to `nodes` the first time."""
-        if tensor in self._made:
-            return self._made[tensor]
-        scale = np.asarray(self._scales[tensor], np.float32)
+        if (tensor, factor) in self._made:
+            return self._made[tensor, factor]
+        known = (tensor, factor)
+        scale = np.asarray(self._scales[tensor], np.float32) * np.float32(factor)
+        if factor != 1:
+            tensor = self._multiplied(tensor, factor, nodes)
         names = {part: self._fresh(f"{tensor}_{part}") for part in ("scale", "zero", "int8", "dq")}
         self._net.add_weight(names["scale"], scale)
         self._net.add_weight(names["zero"], np.zeros(scale.shape, np.int8))
@@ -127,8 +136,21 @@ class _Pairs:
         ):
             name = self._fresh(f"{kind}_{tensor}")
             nodes.append(onnx.helper.make_node(kind, [source, *pair], [target], name=name, **axis))
-        self._made[tensor] = names["dq"]
+        self._made[known] = names["dq"]
         return names["dq"]
+
+    def _multiplied(self, tensor: str, factor: float, nodes: list[onnx.NodeProto]) -> str:
+        """A tensor times a power of two: a weight, or what a node makes."""
+        name = self._fresh(f"{tensor}_fenced")
+        values = self._net.weight(tensor)
+        if values is not None:
+            self._net.add_weight(name, values * values.dtype.type(factor))
+            return name
+        by = self._fresh(f"{tensor}_factor")
+        self._net.add_weight(by, np.array(factor, np.float32))
+        node = self._fresh(f"Mul_{tensor}")
+        nodes.append(onnx.helper.make_node("Mul", [tensor, by], [name], name=node))
+        return name
 
     def _fresh(self, name: str) -> str:
         while name in self._taken:

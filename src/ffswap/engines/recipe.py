@@ -52,6 +52,7 @@ _ALLOWED = {
     "spread_db": "0 to 200 (decibels)",
     "int8_ranges": " or ".join(METHODS),
     "int8_weights": " or ".join(get_args(WeightScales)),
+    "int8_fences": "true or false",
     "keep_fp16": "a list of different names of nodes",
 }
 """What each key may be, for messages."""
@@ -61,7 +62,7 @@ _GATE_INT8 = (*_GATE, "ssim", "identity", "spread_db")
 _SET = ("precision", "batches", "profiles", "opt_level", "workspace_gb")
 _MODEL = (
     "file", *_SET, "keep_fp32", "half_io", "unbatched", "tactics", "shapes", "ranges", "samples", "gate",
-    "gate_int8", "int8_ranges", "int8_weights", "keep_fp16",
+    "gate_int8", "int8_ranges", "int8_weights", "int8_fences", "keep_fp16",
 )  # fmt: skip
 
 
@@ -90,6 +91,8 @@ class ModelRecipe:
         int8_ranges: how INT8 ranges are read out of what was seen; None: the way that proves best.
         int8_weights: INT8 scales of kernels: one for each output ``channel``, or one for the whole
             ``tensor``; None: what is quicker on the TensorRT that builds.
+        int8_fences: convolutions that are fed by a Resize become INT8, too: they, and those that are
+            fed by a Pad, get a factor in front of the rounding that TensorRT cannot move it across.
         keep_fp16: names of convolutions that stay in FP16 where others become INT8.
 
     Raises:
@@ -114,6 +117,7 @@ class ModelRecipe:
     gate_int8: GateLimits = field(default_factory=GateLimits.for_int8)
     int8_ranges: Method | None = None
     int8_weights: WeightScales | None = None
+    int8_fences: bool = False
     keep_fp16: tuple[str, ...] = ()
 
     @property
@@ -237,6 +241,7 @@ _CONVERT: dict[str, Callable[[object], Any]] = {
     "spread_db": _number,
     "int8_ranges": _text,
     "int8_weights": _text,
+    "int8_fences": _typed(bool),
     "keep_fp16": _list(_text),
 }
 

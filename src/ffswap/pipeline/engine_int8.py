@@ -52,7 +52,10 @@ _HINT = (
 
 def calibration_key(rows: CalibrationRows, recipe: ModelRecipe, api: TrtApi) -> str:
     """Everything about INT8 that changes an engine, for its key: 64 hexadecimal digits."""
-    asked = [recipe.int8_ranges, _weights(recipe, api), sorted(recipe.keep_fp16), _VERSION]
+    asked = [
+        recipe.int8_ranges, _weights(recipe, api), recipe.int8_fences, sorted(recipe.keep_fp16),
+        _VERSION,
+    ]  # fmt: skip
     return hashlib.sha256(f"{rows.digest} {json.dumps(asked)}".encode()).hexdigest()
 
 
@@ -131,7 +134,7 @@ class Int8Trial:
         check_names(self._prepared.graph, leave)
         with Int8Search(
             self._prepared.graph, weights=_weights(recipe, self._api), leave=leave,
-            threads=self._cores, check=self._check,
+            fences=recipe.int8_fences, threads=self._cores, check=self._check,
         ) as search:  # fmt: skip
             self._tell("looking at the values of the calibration set")
             search.observe(rows.singly(rows.calibrated))
