@@ -1,6 +1,6 @@
 """How fast engines are beside PyTorch and ONNX Runtime: the same net, side by side in one run.
 
-    python -m benchmarks.bench_engines --plan FILE --onnx FILE [--torch-python PATH] [--json FILE]
+    python -m benchmarks.bench_engines --plan FILE [--int8-plan FILE] --onnx FILE [--torch-python PATH] [--json FILE]
 
 The net is inswapper_128, of which `python -m tools.replicas OUT inswapper_128 --full` writes a replica
 with random weights, and `ffswap build-engine` makes a plan of that. PyTorch runs the same layers.
@@ -69,9 +69,13 @@ def runners(args: argparse.Namespace) -> list[RunnerSpec]:
     """All runners for which there is something to run; the first is the one to compare with."""
     engine, net = "benchmarks.engine_worker", "benchmarks.torch_inswapper"
     trt = (_interpreter(args.trt_python), "-m", engine, "--plan", str(args.plan.resolve()))
+    engines = [RunnerSpec("trt-graph", "TensorRT, CUDA graph", (*trt, "--graph"))]
+    if args.int8_plan is not None:
+        int8 = (*trt[:-1], str(args.int8_plan.resolve()), "--graph")
+        engines.append(RunnerSpec("trt-int8-graph", "TensorRT INT8, CUDA graph", int8))
     torch = (_interpreter(args.torch_python), "-m", net, "--precision")
     found = [
-        RunnerSpec("trt-graph", "TensorRT, CUDA graph", (*trt, "--graph")),
+        *engines,
         RunnerSpec("trt", "TensorRT, plain enqueue", trt),
         RunnerSpec(
             "torch-fp16-last", "PyTorch FP16 channels-last", (*torch, "fp16", "--channels-last")
@@ -240,6 +244,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Engines beside PyTorch and ONNX Runtime, on one GPU.",
     )
     parser.add_argument("--plan", type=Path, required=True, help="engine of inswapper_128")
+    parser.add_argument("--int8-plan", type=Path, help="engine of the same net in INT8")
     parser.add_argument("--onnx", type=Path, help="float32 file; without it no ONNX Runtime")
     for name, library in (("trt", "TensorRT"), ("torch", "PyTorch"), ("ort", "ONNX Runtime")):
         parser.add_argument(
@@ -265,7 +270,7 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     if min(args.rounds, *args.batches) < 1:
         parser.error("--rounds and --batches; allowed: 1 or more")
-    for path in (args.plan, args.onnx):
+    for path in (args.plan, args.int8_plan, args.onnx):
         if path is not None and not path.is_file():
             parser.error(f"no such file: {path}")
     specs = runners(args)

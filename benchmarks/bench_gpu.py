@@ -40,10 +40,11 @@ from benchmarks.bench_chain import (
     read_frames,
     some,
 )
+from benchmarks.clips import benchmark_clip
 from benchmarks.figures import cell, spread
 from benchmarks.machine import describe_machine
 from ffswap.carriers import F32, Frames
-from ffswap.media import read_picture
+from ffswap.media import probe, read_picture
 from ffswap.models import get
 from ffswap.models.onnx_files import save_onnx
 from ffswap.models.store import ModelStore
@@ -244,10 +245,11 @@ def measure(given: argparse.Namespace, work: Path) -> dict[str, Any]:
             pixel_boost=given.boost,
         ),
     )
+    clip = benchmark_clip(given.height, 1)
     options = replace(options, mesh=replace(options.mesh, keep_occluders=False))
     folders = Folders(models=models, engines=engines, kernels=work / "kernels")
     rows, single = [], []
-    with open_workplace(options, folders, read_picture, picture=False) as place:
+    with open_workplace(options, folders, read_picture, probe(clip)) as place:
         cast, _ = place.chain.cast(material(PORTRAIT))
         for _ in range(given.rounds):
             rows.append(flow(place, cast, batches, given.seconds))

@@ -169,6 +169,7 @@ def test_spreads_have_the_median_and_both_ends():
 def arguments(folder: Path, *, onnx: bool) -> argparse.Namespace:
     return argparse.Namespace(
         plan=folder / "net.plan",
+        int8_plan=None,
         onnx=folder / "net.onnx" if onnx else None,
         trt_python="python3.10",
         torch_python="env/bin/python",
@@ -190,6 +191,14 @@ def test_each_runner_has_its_interpreter(tmp_path: Path, monkeypatch: pytest.Mon
     assert specs["torch-fp16-last"][-2:] == ("fp16", "--channels-last")
     assert specs["ort-fp16"][0] == str(Path("/opt/ort/bin/python").absolute())
     assert specs["ort-fp16"][-2:] == ("--precision", "fp16")
+
+
+def test_an_int8_engine_is_a_runner_of_its_own(tmp_path: Path):
+    args = arguments(tmp_path, onnx=False)
+    args.int8_plan = tmp_path / "int8.plan"
+    first, second, *_ = runners(args)
+    assert (first.key, second.key) == ("trt-graph", "trt-int8-graph")
+    assert second.command[-2:] == (str((tmp_path / "int8.plan").resolve()), "--graph")
 
 
 def test_without_an_onnx_file_there_is_no_onnx_runtime(tmp_path: Path):

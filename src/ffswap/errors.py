@@ -18,6 +18,7 @@
     │   ├── EncoderError                                  the encoder asked for does not work here
     │   ├── EngineError                                   an engine cannot be built, loaded or run here
     │   │   └── QualityError                              it was built, but its results are not good enough
+    │   │       └── Int8Error                             nor can any INT8 engine of the net be
     │   └── DownloadError                                 a file cannot be fetched from here
     ├── CancelledError                                         stopped by the caller
     └── InternalError                (RuntimeError)       our fault: please report it
@@ -38,6 +39,7 @@ __all__ = [
     "FfswapError",
     "InputError",
     "InputMissingError",
+    "Int8Error",
     "InternalError",
     "MachineError",
     "MediaError",
@@ -169,6 +171,10 @@ class EngineError(MachineError):
 
 class QualityError(EngineError):
     """An engine was built, but its results differ too much from the net's own."""
+
+
+class Int8Error(QualityError):
+    """No INT8 engine of a net keeps the limits of the gate; FP16 engines are left as they are."""
 
 
 class DownloadError(MachineError):

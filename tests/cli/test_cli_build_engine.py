@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import pytest
 from ffswap.cli import folders
 from ffswap.cli.folders import engine_folder
 from ffswap.engines import build, trt_api
+from ffswap.engines.calibration import write_set
 from ffswap.models import get
 from ffswap.models.onnx_files import save_onnx
 from ffswap.models.pins import Pin, Record, now
@@ -25,11 +27,12 @@ from ffswap.models.store import ModelStore
 from tests.cli.engine_commands import BAD_MODELS, failed, foreign
 from tests.engines.build_nets import conv_net
 from tests.engines.build_processes import ends_soon
+from tests.engines.fitted_net import calibration_rows, fitted_net
 from tests.pipeline.engine_requests import files, needs_rtx
 from tools.replicas import make
 
 OPTIONS = [
-    "--fp16", "--fp32", "--batch", "--workspace", "--opt-level", "--engine-dir", "--timing-cache",
+    "--fp16", "--fp32", "--int8", "--calibrate", "--report", "--batch", "--workspace", "--opt-level", "--engine-dir", "--timing-cache",
     "--for", "--recipe", "--models-dir", "--device", "--force", "--progress", "--json", "--quiet",
 ]  # fmt: skip
 
@@ -460,3 +463,61 @@ class TestFolderOfEngines:
         ended = run("build-engine", "--for", "sm89", "--batch", "1", net)
         assert ended.exit_code == 0
         assert len(files(tmp_path / "mine")) == 2
+
+
+class TestInt8:
+    @needs_rtx
+    def test_it_is_built_and_told_on_one_line(self, build_engine, store, tmp_path):
+        folder, net = fitted(tmp_path)
+        ended = build_engine(
+            "--int8", "--calibrate", folder, "--recipe", recipe(tmp_path, 20), "--report",
+            tmp_path / "r.html",
+        )  # fmt: skip
+        assert ended.exit_code == 0
+        assert re.match(
+            r"fitted int8 batch 1: .*, 4 layers in INT8, .* MB, error 0\.\d+,", ended.stdout
+        )
+        assert "<html" in (tmp_path / "r.html").read_text("utf-8")
+        assert net.name == "fitted.onnx"
+        assert any(name.startswith("fitted-int8-") for name in files(store))
+
+    @needs_rtx
+    def test_a_gate_that_cannot_be_met_has_a_code_of_its_own(self, build_engine, store, tmp_path):
+        folder, _ = fitted(tmp_path)
+        ended = build_engine(
+            "--int8", "--calibrate", folder, "--recipe", recipe(tmp_path, 90), "--json"
+        )
+        assert ended.exit_code == 12
+        error = json.loads(ended.stdout)["error"]
+        assert (error["type"], error["exit_code"]) == ("Int8Error", 12)
+        assert "no INT8 engine of fitted is good enough" in ended.stderr
+        assert files(store) == []
+
+    def test_precisions_exclude_each_other(self, build_engine, net):
+        ended = build_engine(net, "--int8", "--fp16")
+        assert ended.exit_code == 2
+        assert "--int8 and --fp16 exclude each other" in ended.stderr
+
+    def test_int8_needs_a_set(self, build_engine, net):
+        ended = build_engine(net, "--int8")
+        assert ended.exit_code == 2
+        assert "--calibrate SET" in ended.stderr
+
+    @needs_rtx
+    def test_a_set_that_is_not_there_is_said(self, build_engine, net, tmp_path):
+        ended = build_engine(net, "--int8", "--calibrate", tmp_path / "none")
+        assert ended.exit_code == 3
+        assert "is no folder; give a calibration set" in ended.stderr
+
+
+def fitted(folder: Path) -> tuple[Path, Path]:
+    """A calibration set, and the net that it is for."""
+    save_onnx(fitted_net(), folder / "fitted.onnx")
+    return write_set(folder / "set", [calibration_rows(fitted_net())]), folder / "fitted.onnx"
+
+
+def recipe(folder: Path, psnr_db: float) -> Path:
+    path = folder / "fitted.toml"
+    limits = f"psnr_db = {psnr_db}\nssim = 0.5\nspread_db = 20\nrelative_l2 = 0.5"
+    path.write_text(f'[gate_int8]\n{limits}\n[models.fitted]\nfile = "fitted.onnx"\nbatches = [1]')
+    return path

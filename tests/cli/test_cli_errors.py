@@ -27,6 +27,7 @@ FAMILIES = [
     (errors.EncoderError, 5),
     (errors.EngineError, 5),
     (errors.QualityError, 5),
+    (errors.Int8Error, 12),
     (errors.CancelledError, 130),
     (errors.InternalError, 1),
     (errors.FfswapError, 1),

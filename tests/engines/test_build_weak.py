@@ -83,6 +83,11 @@ def test_options_reach_the_library(net):
     assert ["tactics", 0] in asked["calls"]
 
 
+def test_int8_is_allowed_beside_fp16(net):
+    _, asked = run(net, int8=True)
+    assert sorted(asked["flags"]) == ["FP16", "INT8", "TF32"]
+
+
 def test_layers_are_held_in_fp32(net):
     nodes = [
         helper.make_node("Relu", ["x"], ["a"], name="one"),

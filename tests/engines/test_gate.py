@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from ffswap.engines.gate import check_limits, measure, reference_rows
+from ffswap.engines.gate import Group, check_limits, measure, reference_rows
 from ffswap.engines.manifest import GateLimits
 from ffswap.errors import QualityError
 
@@ -152,3 +152,93 @@ def test_an_output_of_zeros_has_an_absolute_error():
 
     figures = measure(small, reference_rows(zeros, SAMPLES), SAMPLES, (1,), where="engine")
     assert figures.outputs[0].relative_l2 == pytest.approx(1e-3 * np.sqrt(2))
+
+
+PICTURES = {"x": np.random.default_rng(4).normal(size=(6, 3, 16, 16)).astype(np.float32)}
+HALVES = (
+    Group(kind="skin", name="dark", rows=(0, 2, 4)),
+    Group(kind="skin", name="light", rows=(1, 3, 5)),
+    Group(kind="pose", name="front", rows=(0, 1, 2, 3, 4, 5)),
+)
+
+
+def unfair(feeds):
+    """Noise in every picture, ten times as much in those of the group "dark"."""
+    outputs = fp32(feeds)
+    for row, x in enumerate(feeds["x"]):
+        (which,) = (k for k in range(6) if np.array_equal(x, PICTURES["x"][k]))
+        noise = np.random.default_rng(which).normal(size=outputs["image"][row].shape)
+        outputs["image"][row] += noise * (0.01 if which % 2 else 0.1)
+    return outputs
+
+
+def judged(candidate, **options):
+    wanted = reference_rows(fp32, PICTURES, rows=6)
+    return measure(candidate, wanted, PICTURES, (1, 4), where="engine", groups=HALVES, **options)
+
+
+def test_all_rows_that_are_asked_for_are_compared():
+    assert len(reference_rows(fp32, PICTURES)["image"]) == 4
+    assert judged(fp16).samples == 6
+
+
+def test_groups_are_measured_each_for_itself():
+    figures = judged(unfair)
+    found = {(one.kind, one.name, one.output): one for one in figures.groups}
+    assert len(found) == 6
+    dark, light = (found["skin", name, "image"] for name in ("dark", "light"))
+    assert dark.rows == light.rows == 3
+    assert light.mean_db - dark.mean_db == pytest.approx(20, abs=1)
+    assert dark.below_db == pytest.approx(10, abs=0.5)
+    assert light.below_db == pytest.approx(-dark.below_db)
+    assert found["pose", "front", "image"].below_db == pytest.approx(0)
+    assert found["pose", "front", "image"].worst_db == dark.worst_db == figures.outputs[0].psnr_db
+    assert found["skin", "dark", "vector"].mean_db == 200
+
+
+def test_a_group_that_is_served_worse_is_named():
+    limits = GateLimits(relative_l2=1, psnr_db=0, row=1, spread_db=6)
+    with pytest.raises(
+        QualityError, match=r"image of the group skin 'dark' has .* below the mean"
+    ) as caught:
+        check_limits(judged(unfair), limits, "net")
+    assert "light" not in caught.value.message
+    assert check_limits(judged(unfair), GateLimits(relative_l2=1, psnr_db=0, row=1), "net").passed
+
+
+def test_pictures_without_their_structure_are_refused():
+    figures = judged(unfair)
+    picture, vector = figures.outputs
+    assert vector.ssim is None
+    assert picture.ssim is not None
+    assert 0.5 < picture.ssim < 0.999
+    limits = GateLimits(relative_l2=1, psnr_db=0, row=1, ssim=0.999)
+    with pytest.raises(
+        QualityError, match=r"image has a structural similarity of 0\.\d+ with FP32"
+    ):
+        check_limits(figures, limits, "net")
+
+
+def test_another_face_is_refused():
+    """The recogniser sees the mean colour of a picture."""
+
+    def recogniser(pictures):
+        return pictures.mean(axis=(2, 3)) + np.eye(3)[0]
+
+    def green(feeds):
+        outputs = fp32(feeds)
+        outputs["image"][:, 1] += 0.5
+        return outputs
+
+    same, other = judged(fp16, recogniser=recogniser), judged(green, recogniser=recogniser)
+    assert judged(green).identity is None
+    assert same.identity is not None
+    assert same.identity < 1e-6
+    assert other.identity is not None
+    assert other.identity > 0.05
+    limits = GateLimits(relative_l2=1, psnr_db=0, row=1, identity=0.05)
+    assert check_limits(same, limits, "net").passed
+    with pytest.raises(
+        QualityError, match=r"a face is 0\.\d+ from the same face in FP32, allowed 0.05"
+    ):
+        check_limits(other, limits, "net")

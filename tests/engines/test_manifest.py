@@ -48,7 +48,8 @@ OTHER: dict[str, tuple[Any, str]] = {
     "opt_level": (None, "optimisation level 1, asked for is default"),
     "workspace_bytes": (None, "workspace of 4 GiB, asked for is without limit"),
     "flags": (("FP16", "REFIT"), "flags FP16, asked for is FP16, REFIT"),
-    "schema": (2, "made by another version of ffswap (schema 1, this one has 2)"),
+    "schema": (3, "made by another version of ffswap (schema 2, this one has 3)"),
+    "calibration": ("cd" * 32, "its INT8 ranges come from another calibration set"),
 }
 
 
@@ -64,7 +65,7 @@ def test_every_field_of_a_key_is_tried():
 
 def test_digest_stays_what_it_was():
     # Another value means that every engine out there is built again: raise SCHEMA, and say so.
-    assert key().digest == "f46f4b135d16ca185466dc1deb99b1dc50070927c974f3f92067c7a2f17e50bc"
+    assert key().digest == "006d04d2a4cbd5085b8420be54f5e1106cc78a6d9f54b4cc32a4a2a53916ed58"
 
 
 @pytest.mark.parametrize("name", OTHER)
@@ -250,7 +251,7 @@ def edited(path: str, value: Any) -> Any:
         ("key/inputs/1/2/0", -1.0, r"inputs\[1\]\[2\]\[0\] is -1.0; allowed: a whole number"),
         ("key/half_io", 1, "half_io is 1; allowed: true or false"),
         ("key/batches/0", True, r"batches\[0\] is True; allowed: a whole number"),
-        ("key/schema", 2, "it has schema 2, this ffswap reads 1"),
+        ("key/schema", 3, "it has schema 3, this ffswap reads 2"),
         ("key/model", "other", "the plan is called 'inswapper_128-fp16-.*', not 'other-fp16-"),
         ("plan", ..., "the plan is called None"),
         ("plan", "../x.plan", r"the plan is called '../x\.plan'"),

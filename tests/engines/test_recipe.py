@@ -29,6 +29,10 @@ workspace_gb = 2
 relative_l2 = 0.04
 psnr_db = 30
 
+[gate_int8]
+ssim = 0.9
+psnr_db = 28
+
 [models.plain]
 
 [models.own]
@@ -43,6 +47,10 @@ half_io = true
 samples = "own.npz"
 unbatched = ["weight"]
 tactics = ["JIT_CONVOLUTIONS"]
+int8_ranges = "entropy"
+int8_weights = "tensor"
+int8_fences = true
+keep_fp16 = ["Conv_7"]
 
 [models.own.shapes]
 input = [3, 640, 640]
@@ -53,6 +61,10 @@ source = [-3, 3.5]
 [models.own.gate]
 relative_l2 = 0.1
 row = 0.5
+
+[models.own.gate_int8]
+identity = 0.2
+spread_db = 1
 """
 
 
@@ -73,12 +85,15 @@ def test_everything_is_read(tmp_path: Path):
     assert plain == ModelRecipe(
         name="plain", precision="fp32", batches=(2, 4), profiles="range", opt_level=0,
         workspace_gb=2.0, gate=GateLimits(relative_l2=0.04, psnr_db=30.0),
+        gate_int8=GateLimits.for_int8(ssim=0.9, psnr_db=28.0),
     )  # fmt: skip
     assert own == ModelRecipe(
         name="own", file=tmp_path / "nets" / "own.onnx", batches=(1,), opt_level=5,
         workspace_gb=0.5, keep_fp32=("Conv_1", "Exp_2"), half_io=True, unbatched=("weight",),
         tactics=("JIT_CONVOLUTIONS",), shapes={"input": (3, 640, 640)},
         ranges={"source": (-3.0, 3.5)}, samples=tmp_path / "own.npz", gate=GateLimits(relative_l2=0.1, psnr_db=30.0, row=0.5),
+        gate_int8=GateLimits.for_int8(ssim=0.9, psnr_db=28.0, identity=0.2, spread_db=1.0),
+        int8_ranges="entropy", int8_weights="tensor", int8_fences=True, keep_fp16=("Conv_7",),
     )  # fmt: skip
     assert isinstance(plain.workspace_gb, float)
     assert isinstance(own.ranges["source"][0], float)
@@ -93,6 +108,10 @@ def test_a_model_without_a_word_has_the_defaults(tmp_path: Path):
     assert model == ModelRecipe(name="x")
     assert (model.file, model.precision, model.batches) == (None, "fp16", (1, 4, 8, 16))
     assert model.gate == GateLimits(relative_l2=0.05, psnr_db=35.0, row=0.02)
+    assert model.limits == model.gate
+    assert replace(model, precision="int8").limits == GateLimits(
+        relative_l2=0.1, psnr_db=30.0, row=0.05, ssim=0.95, identity=0.05, spread_db=3.0
+    )
 
 
 def test_a_file_may_be_absolute(tmp_path: Path):
@@ -104,7 +123,7 @@ def test_a_file_may_be_absolute(tmp_path: Path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[modles.x]", "the recipe has a key 'modles'; allowed: set, gate, models"),
+        ("[modles.x]", "the recipe has a key 'modles'; allowed: set, gate, gate_int8, models"),
         ("models = 3", r"\[models\] is 3; allowed: a table"),
         ("[models]\nx = 3", r"\[models.x\] is 3; allowed: a table"),
         ("[models.x]\ngate = 1", r"\[models.x.gate\] is 1; allowed: a table"),
@@ -115,6 +134,9 @@ def test_a_file_may_be_absolute(tmp_path: Path):
         ("[set]\nhalf_io = true\n[models.x]", r"\[set\] has a key 'half_io'; allowed: precision"),
         ("[set]\nopt_level = 6\n[models.x]", r"\[set\] opt_level is 6; allowed: 0 to 5"),
         ("[set]\nbatches = []\n[models.x]", r"\[set\] batches is \[\]; allowed: one or more"),
+        ("[gate]\nssim = 0.9\n[models.x]", r"\[gate\] has a key 'ssim'; allowed: relative_l2"),
+        ("[gate_int8]\nssim = 2\n[models.x]", r"\[gate_int8\] ssim is 2.0; allowed: 0 to 1"),
+        ("[models.x.gate_int8]\nspread_db = -1", r"\[models.x.gate_int8\] spread_db is -1.0"),
         ("[gate]\npsnr = 3\n[models.x]", r"\[gate\] has a key 'psnr'; allowed: relative_l2"),
         ("[gate]\nrow = 2\n[models.x]", r"\[gate\] row is 2.0; allowed: more than 0, at most 1"),
         ("[gate]\nrow = true\n[models.x]", r"\[gate\] row is True; allowed: more than 0"),
@@ -140,8 +162,13 @@ def test_wrong_tables_and_keys_are_said(tmp_path: Path, text: str | bytes, messa
         ("file = 'net.pb'", "net.pb'", "the name of an ONNX file, ending in .onnx"),
         ("file = ''", "", "the name of an ONNX file"),
         ("file = 3", "3", "the name of an ONNX file"),
-        ("precision = 'int8'", "'int8'", "fp16 or fp32"),
-        ("precision = 16", "16", "fp16 or fp32"),
+        ("precision = 'int4'", "'int4'", "fp16 or fp32 or int8"),
+        ("precision = 16", "16", "fp16 or fp32 or int8"),
+        ("int8_ranges = 'mean'", "'mean'", "minmax or entropy or percentile"),
+        ("int8_weights = 'row'", "'row'", "channel or tensor"),
+        ("int8_weights = true", "True", "channel or tensor"),
+        ("int8_fences = 1", "1", "true or false"),
+        ("keep_fp16 = ['a', 'a']", "['a', 'a']", "a list of different names of nodes"),
         ("batches = 4", "4", "one or more sizes from 1 to 1024 in ascending order"),
         ("batches = []", "[]", "one or more sizes"),
         ("batches = [4, 1]", "[4, 1]", "one or more sizes"),

@@ -208,11 +208,11 @@ DAMAGE: dict[str, tuple[Callable[[Path, Path], object], str]] = {
     ),
     "older schema": (
         lambda _, path: edit(path, lambda data: data["key"].update(schema=0)),
-        "corrupt: manifest cannot be read: it has schema 0, this ffswap reads 1",
+        "corrupt: manifest cannot be read: it has schema 0, this ffswap reads 2",
     ),
     "newer schema": (
-        lambda _, path: edit(path, lambda data: data["key"].update(schema=2)),
-        "manifest cannot be read: it has schema 2, this ffswap reads 1",
+        lambda _, path: edit(path, lambda data: data["key"].update(schema=3)),
+        "manifest cannot be read: it has schema 3, this ffswap reads 2",
     ),
     "other engine": (
         lambda _, path: another_engine(path),

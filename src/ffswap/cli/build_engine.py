@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -43,6 +43,25 @@ _Half = Annotated[
         "--fp16/--fp32",
         help="FP16 where it is safe (the default), or FP32 everywhere",
         show_default=False,
+    ),
+]
+_Int8 = Annotated[
+    bool,
+    typer.Option("--int8", help="INT8 where a net bears it, FP16 elsewhere; needs --calibrate"),
+]
+_Calibrate = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--calibrate",
+        metavar="SET",
+        help="folder of a calibration set: real inputs, which INT8 is made and judged with; may be "
+        "repeated",
+    ),
+]
+_Report = Annotated[
+    Path | None,
+    typer.Option(
+        "--report", metavar="FILE.html", help="what was measured of an INT8 engine, with pictures"
     ),
 ]
 _Batch = Annotated[
@@ -90,6 +109,9 @@ _Quiet = Annotated[
 def command(
     models: _Models = None,
     half: _Half = None,
+    int8: _Int8 = False,
+    calibrate: _Calibrate = None,
+    report: _Report = None,
     batch: _Batch = None,
     workspace: _Workspace = None,
     opt_level: _OptLevel = None,
@@ -105,9 +127,8 @@ def command(
     quiet: _Quiet = False,
 ) -> int:
     """Build TensorRT engines on the GPU that they are for, and compare them with FP32."""
-    precision: Precision | None = None if half is None else ("fp16" if half else "fp32")
     options = BuildOptions(
-        precision=precision,
+        precision=_precision(half, int8),
         batches=_batches(batch),
         workspace_gb=workspace,
         opt_level=opt_level,
@@ -118,17 +139,35 @@ def command(
     display = make_build_display(progress, quiet=quiet)
     folder = engine_folder(engine_dir)
     with StopSignals(quiet=quiet) as signals:
-        report = _run(
-            models or [], options, folder, timing_cache, recipe, models_folder(models_dir),
-            display, signals,
-        )  # fmt: skip
+        built = _run(
+            models or [],
+            options,
+            {
+                "folder": folder,
+                "timing_cache": timing_cache,
+                "recipe": recipe,
+                "calibrate": tuple(calibrate or ()),
+                "report": report,
+            },
+            models_folder(models_dir),
+            display,
+            signals,
+        )
     if not quiet:
-        _tell(report)
+        _tell(built)
     if as_json:
-        result_json(report.as_dict())
+        result_json(built.as_dict())
     elif not quiet:
-        result(*(_line(one) for one in report.engines))
+        result(*(_line(one) for one in built.engines))
     return ExitCode.OK
+
+
+def _precision(half: bool | None, int8: bool) -> Precision | None:
+    if int8 and half is not None:
+        raise OptionError(f"--int8 and --{'fp16' if half else 'fp32'} exclude each other")
+    if int8:
+        return "int8"
+    return None if half is None else ("fp16" if half else "fp32")
 
 
 def _batches(text: str | None) -> tuple[int, ...] | None:
@@ -158,9 +197,7 @@ def _index(device: str) -> int:
 def _run(
     models: list[str],
     options: BuildOptions,
-    folder: Path,
-    timing_cache: Path | None,
-    recipe: Path | None,
+    files: dict[str, Any],
     shelf: Path,
     display: BuildDisplay,
     signals: StopSignals,
@@ -174,9 +211,7 @@ def _run(
             report: BuildReport = engines.build_engines(
                 models,
                 options,
-                folder=folder,
-                timing_cache=timing_cache,
-                recipe=recipe,
+                **files,
                 models_folder=shelf,
                 catalog=own_catalogue(shelf),
                 progress=display,
@@ -202,7 +237,9 @@ def _line(one: EngineReport) -> str:
     key, gate = one.manifest.key, one.manifest.gate
     done = f"in {clock(one.seconds)}" if one.status == "built" else "there already"
     error = max((output.relative_l2 for output in gate.outputs), default=0.0) if gate else 0.0
+    int8 = one.manifest.int8
+    quantised = "" if int8 is None else f"{len(int8.layers)} layers in INT8, "
     return printable(
-        f"{key.model} {key.precision} batch {','.join(map(str, key.batches))}: {done}, "
+        f"{key.model} {key.precision} batch {','.join(map(str, key.batches))}: {done}, {quantised}"
         f"{one.manifest.plan_bytes / 1e6:.1f} MB, error {error:.2g}, {one.plan}"
     )

@@ -16,6 +16,7 @@ from ..errors import (
     CancelledError,
     FfswapError,
     InputError,
+    Int8Error,
     InternalError,
     MachineError,
     OptionError,
@@ -65,6 +66,7 @@ class ExitCode(IntEnum):
     CUT_SHORT = 6
     SYNTHETIC = 10
     INVALID = 11
+    GATE = 12
     INTERRUPTED = 130
 
 
@@ -86,6 +88,7 @@ _FAMILIES: tuple[tuple[type[FfswapError], ExitCode], ...] = (
     (OptionError, ExitCode.USAGE),
     (InputError, ExitCode.INPUT),
     (OutputError, ExitCode.OUTPUT),
+    (Int8Error, ExitCode.GATE),
     (MachineError, ExitCode.MACHINE),
     (CancelledError, ExitCode.INTERRUPTED),
     (UserError, ExitCode.USAGE),

@@ -239,6 +239,8 @@ def _configure(job: BuildJob, api: TrtApi, config: Any) -> None:
         config.builder_optimization_level = job.opt_level
     if not api.strong_typing and job.half:
         config.set_flag(flags.FP16)
+    if not api.strong_typing and job.int8:
+        config.set_flag(flags.INT8)
     if not job.half and hasattr(flags, "TF32"):
         config.clear_flag(flags.TF32)
     if hasattr(flags, "REQUIRE_USER_ALLOCATION"):  # else its runs cannot be captured in a graph

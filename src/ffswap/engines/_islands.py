@@ -39,6 +39,8 @@ _COUNTING = MOVES | frozenset({
 })  # fmt: skip
 # What must not see the zero that an epsilon has become in FP16.
 _GUARDED = frozenset({"Div", "Expand", "Log", "Pow", "Reciprocal", "Sqrt"})
+# Their weights are scales that FP16 has exactly, however small; see `quantise.scale_of`.
+_SCALED = frozenset({"DequantizeLinear", "QuantizeLinear"})
 # Input 2 of these is added to sums of products; what is too small for FP16 is lost in them.
 _BIASED = frozenset({"BatchNormalization", "Conv", "ConvTranspose", "Gemm"})
 
@@ -146,6 +148,8 @@ class _Finder:
 
     def _weights(self, index: int) -> None:
         node = self._net.nodes[index]
+        if node.op_type in _SCALED:
+            return
         for place, name in self._float_inputs(index):
             values = self._net.weight(name)
             if values is None or not values.size:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +112,7 @@ def runs(
     threads: int = 1,
     optimise: bool = True,
     in_memory_bytes: int = _IN_MEMORY_BYTES,
-) -> Iterator[dict[str, NDArray[Any]]]:
+) -> Generator[dict[str, NDArray[Any]], None, None]:
     """Run a model on the CPU.
 
     Args:

@@ -58,6 +58,8 @@ class BuildJob:
             the GPU `device`. TensorRT for RTX only.
         half: FP16 is allowed where the graph does not fix the types, and FP32 is FP32, not TF32,
             if it is not. Where types are the graph's own, it only says whether TF32 is allowed.
+        int8: INT8 is allowed where the graph has pairs of Q and DQ. No effect where types are the
+            graph's own.
         constrain: names of ONNX nodes that stay in FP32 although `half`; no effect where types are
             the graph's own.
         workspace_bytes: the most GPU memory that a tactic may use; None: all there is.
@@ -82,6 +84,7 @@ class BuildJob:
     device: int = 0
     targets: tuple[str, ...] = ()
     half: bool = True
+    int8: bool = False
     constrain: tuple[str, ...] = ()
     workspace_bytes: int | None = None
     opt_level: int | None = None

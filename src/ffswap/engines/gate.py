@@ -2,27 +2,59 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import QualityError
-from .manifest import GateFigures, GateLimits, OutputFigures
+from .manifest import GateFigures, GateLimits, GroupFigures, GroupKind, OutputFigures
+from .similarity import decibels, is_image, psnr, ssim
 
-__all__ = ["REFERENCE_ROWS", "Arrays", "Runner", "check_limits", "measure", "reference_rows"]
+__all__ = [
+    "REFERENCE_ROWS",
+    "Arrays",
+    "Group",
+    "Recogniser",
+    "Runner",
+    "broken_limits",
+    "check_limits",
+    "measure",
+    "reference_rows",
+]
 
 Arrays = Mapping[str, NDArray[Any]]
 Runner = Callable[[Arrays], Arrays]
+Recogniser = Callable[[NDArray[Any]], NDArray[Any]]
+"""Takes rows of an output that is a picture and gives an embedding for each, of any norm but 0."""
 
 # Rows that the FP32 net computes on the CPU: a large generator takes seconds for each.
 REFERENCE_ROWS = 4
 
 
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """Rows of samples that are judged together.
+
+    Attributes:
+        kind: of the group.
+        name: of the group.
+        rows: their indices, ascending.
+    """
+
+    kind: GroupKind
+    name: str
+    rows: tuple[int, ...]
+
+
 def reference_rows(
-    reference: Runner, samples: Arrays, *, unbatched: Collection[str] = ()
+    reference: Runner,
+    samples: Arrays,
+    *,
+    unbatched: Collection[str] = (),
+    rows: int = REFERENCE_ROWS,
 ) -> dict[str, NDArray[Any]]:
     """What an engine is compared with: the first rows of samples, each alone.
 
@@ -30,15 +62,16 @@ def reference_rows(
         reference: the net in FP32.
         samples: rows for every input.
         unbatched: inputs that are one value for all rows.
+        rows: the most that are computed.
 
     Returns:
-        Up to `REFERENCE_ROWS` rows of every output.
+        Up to `rows` rows of every output.
 
     Raises:
         QualityError: an output holds NaN or Inf.
     """
     counts = (len(array) for name, array in samples.items() if name not in unbatched)
-    return _alone(reference, samples, min([REFERENCE_ROWS, *counts]), 1, unbatched)
+    return _alone(reference, samples, min([rows, *counts]), 1, unbatched)
 
 
 def measure(
@@ -49,6 +82,8 @@ def measure(
     *,
     where: Literal["engine", "reference"],
     unbatched: Collection[str] = (),
+    groups: Sequence[Group] = (),
+    recogniser: Recogniser | None = None,
 ) -> GateFigures:
     """Run a candidate on samples and compare it with the FP32 net.
 
@@ -59,6 +94,8 @@ def measure(
         batches: sizes that the candidate is run with; the smallest is what rows are compared with.
         where: what the candidate is: the engine itself, or an evaluation of its graph.
         unbatched: inputs that are one value for all rows.
+        groups: of the rows that `reference_rows` gave.
+        recogniser: looks at outputs that are pictures.
 
     Raises:
         QualityError: an output holds NaN or Inf.
@@ -70,17 +107,18 @@ def measure(
         outputs = candidate(_feeds(samples, slice(batch), 1, unbatched))
         _refuse_infinite(outputs, f"batch {batch}")
         for name, array in outputs.items():
-            pairs = zip(_rows(array, batch), single[name], strict=False)
-            errors[name] = max([errors[name], *(_relative(got, want) for got, want in pairs)])
+            each = zip(_rows(array, batch), single[name], strict=False)
+            errors[name] = max([errors[name], *(_relative(got, want) for got, want in each)])
     repeated = candidate(_feeds(samples, slice(batches[-1]), 1, unbatched))
+    pairs = {name: list(zip(single[name][:count], wanted[name], strict=True)) for name in single}
     return GateFigures(
         where=where,
         samples=count,
-        outputs=tuple(
-            _figures(name, single[name][:count], wanted[name], errors[name]) for name in single
-        ),
+        outputs=tuple(_figures(name, pairs[name], errors[name]) for name in single),
         repeatable=all(np.array_equal(repeated[name], outputs[name]) for name in outputs),
         passed=False,
+        groups=tuple(figures for name in single for figures in _groups(name, pairs[name], groups)),
+        identity=None if recogniser is None else _identity(recogniser, single, wanted, count),
     )
 
 
@@ -111,38 +149,60 @@ def check_limits(figures: GateFigures, limits: GateLimits, model: str) -> GateFi
     Raises:
         QualityError: a limit is broken; the message names output, figure and limit.
     """
-    broken = []
-    for one in figures.outputs:
-        if not one.relative_l2 <= limits.relative_l2:
-            broken.append(
-                f"{one.output} differs by {one.relative_l2:.3g} of its size from FP32, allowed "
-                f"{limits.relative_l2:g} (worst value {one.worst:.3g}, peak {one.peak:.3g})"
-            )
-        if one.psnr_db is not None and not one.psnr_db >= limits.psnr_db:
-            broken.append(
-                f"{one.output} has {one.psnr_db:.1f} dB against FP32, asked for {limits.psnr_db:g} "
-                f"(worst value {one.worst:.3g}, peak {one.peak:.3g})"
-            )
-        if one.row_error is not None and not one.row_error <= limits.row:
-            broken.append(
-                f"{one.output}: a row in a batch differs by {one.row_error:.3g} from the row alone, "
-                f"allowed {limits.row:g}"
-            )
-    if not figures.repeatable:
-        broken.append("the same input gives different outputs")
-    if broken:
+    if broken := broken_limits(figures, limits):
         raise QualityError(
             f"the engine of {model} is not good enough: {'; '.join(broken)}",
             hint="build it with --fp32, hold nodes in FP32 in a recipe (keep_fp32), or set other "
             "limits there ([models.NAME.gate])",
         )
-    return GateFigures(
-        where=figures.where,
-        samples=figures.samples,
-        outputs=figures.outputs,
-        repeatable=figures.repeatable,
-        passed=True,
-    )
+    return replace(figures, passed=True)
+
+
+def broken_limits(figures: GateFigures, limits: GateLimits) -> list[str]:
+    """A sentence for each limit that is broken, with output, group, figure and limit."""
+    broken = [text for one in figures.outputs for text in _broken(one, limits)]
+    for group in figures.groups:
+        if limits.spread_db is not None and not group.below_db <= limits.spread_db:
+            broken.append(
+                f"{group.output} of the group {group.kind} {group.name!r} has {group.mean_db:.1f} dB "
+                f"in the mean of {group.rows} rows, {group.below_db:.1f} dB below the mean of all, "
+                f"allowed {limits.spread_db:g}"
+            )
+    distance = figures.identity
+    if limits.identity is not None and distance is not None and not distance <= limits.identity:
+        broken.append(
+            f"a face is {distance:.3g} from the same face in FP32, allowed {limits.identity:g}"
+        )
+    if not figures.repeatable:
+        broken.append("the same input gives different outputs")
+    return broken
+
+
+def _broken(one: OutputFigures, limits: GateLimits) -> list[str]:
+    """What is wrong with one output."""
+    broken = []
+    extremes = f"(worst value {one.worst:.3g}, peak {one.peak:.3g})"
+    if not one.relative_l2 <= limits.relative_l2:
+        broken.append(
+            f"{one.output} differs by {one.relative_l2:.3g} of its size from FP32, allowed "
+            f"{limits.relative_l2:g} {extremes}"
+        )
+    if one.psnr_db is not None and not one.psnr_db >= limits.psnr_db:
+        broken.append(
+            f"{one.output} has {one.psnr_db:.1f} dB against FP32, asked for {limits.psnr_db:g} "
+            f"{extremes}"
+        )
+    if limits.ssim is not None and one.ssim is not None and not one.ssim >= limits.ssim:
+        broken.append(
+            f"{one.output} has a structural similarity of {one.ssim:.3f} with FP32, asked for "
+            f"{limits.ssim:g}"
+        )
+    if one.row_error is not None and not one.row_error <= limits.row:
+        broken.append(
+            f"{one.output}: a row in a batch differs by {one.row_error:.3g} from the row alone, "
+            f"allowed {limits.row:g}"
+        )
+    return broken
 
 
 def _rows(array: NDArray[Any], batch: int) -> NDArray[Any]:
@@ -170,35 +230,51 @@ def _relative(got: NDArray[Any], want: NDArray[Any]) -> float:
     return float(difference / size) if size else float(difference)
 
 
-def _is_image(shape: tuple[int, ...]) -> bool:
-    """Whether rows of this shape are pictures: three planes, or three values for each pixel."""
-    return len(shape) == 4 and 3 in (shape[1], shape[3]) and min(shape[1:]) == 3
+_Pairs = Sequence[tuple[NDArray[Any], NDArray[Any]]]
+"""Of each row what the candidate gives, and what is wanted."""
 
 
-def _figures(name: str, got: NDArray[Any], want: NDArray[Any], row_error: float) -> OutputFigures:
-    pairs = list(zip(got, want, strict=True))
-    psnr = None
-    if _is_image(want.shape):
-        psnr = min(_psnr(one, other) for one, other in pairs)
-    difference = np.abs(got.astype(np.float64) - want.astype(np.float64))
+def _figures(name: str, pairs: _Pairs, row_error: float) -> OutputFigures:
+    got, want = (np.stack(side).astype(np.float64) for side in zip(*pairs, strict=True))
+    image = is_image(want.shape)
+    likeness = [ssim(one, other) for one, other in pairs] if image else []
     return OutputFigures(
         output=name,
         relative_l2=max(_relative(one, other) for one, other in pairs),
-        psnr_db=psnr,
-        worst=float(difference.max(initial=0)),
-        peak=float(np.abs(want.astype(np.float64)).max(initial=0)),
+        psnr_db=min(psnr(one, other) for one, other in pairs) if image else None,
+        worst=float(np.abs(got - want).max(initial=0)),
+        peak=float(np.abs(want).max(initial=0)),
         row_error=row_error,
+        ssim=min((one for one in likeness if one is not None), default=None),
     )
 
 
-# What an exact copy counts as: more than any precision gives, and a number that JSON knows.
-_EXACT_DB = 200.0
+def _groups(name: str, pairs: _Pairs, groups: Sequence[Group]) -> list[GroupFigures]:
+    """How near an output came for each group."""
+    if not groups:
+        return []
+    image = is_image((len(pairs), *pairs[0][1].shape))
+    each = [psnr(one, other) if image else decibels(_relative(one, other)) for one, other in pairs]
+    whole = float(np.mean(each))
+    found = []
+    for group in groups:
+        own = [each[row] for row in group.rows]
+        mean = float(np.mean(own))
+        found.append(
+            GroupFigures(
+                kind=group.kind, name=group.name, output=name, rows=len(own), mean_db=mean,
+                worst_db=min(own), below_db=whole - mean,
+            )
+        )  # fmt: skip
+    return found
 
 
-def _psnr(got: NDArray[Any], want: NDArray[Any]) -> float:
-    """Peak signal-to-noise ratio in decibels; the peak is the picture's own range."""
-    error = np.mean((got.astype(np.float64) - want.astype(np.float64)) ** 2)
-    span = float(want.max() - want.min())
-    if not error:
-        return _EXACT_DB
-    return min(_EXACT_DB, 10 * math.log10(span**2 / error)) if span else 0.0
+def _identity(recogniser: Recogniser, got: Arrays, want: Arrays, count: int) -> float | None:
+    """Largest distance of a face from the same face in FP32; None: no output is a picture."""
+    distances = []
+    for name, pictures in want.items():
+        if is_image(pictures.shape):
+            pairs = [recogniser(one).astype(np.float64) for one in (got[name][:count], pictures)]
+            unit = [one / np.linalg.norm(one, axis=1, keepdims=True) for one in pairs]
+            distances.append(float((1 - (unit[0] * unit[1]).sum(axis=1)).max()))
+    return max(distances, default=None)

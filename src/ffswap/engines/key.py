@@ -13,7 +13,7 @@ from ._plain import to_plain
 
 __all__ = ["DRAWN", "SCHEMA", "EngineKey", "GpuTarget", "KeyInput", "require", "safe_name"]
 
-SCHEMA = 1
+SCHEMA = 2
 """Goes up whenever the same key could mean other bytes, or a manifest other fields."""
 
 DRAWN = "drawn"
@@ -91,10 +91,12 @@ class EngineKey:
         inputs: name, dtype and shape of each, in the graph's order, -1 for the batch.
         batches: sizes that it serves, ascending.
         profiles: ``each``: a profile for each batch size; ``range``: one for all.
-        precision: ``fp16`` or ``fp32``.
+        precision: ``fp16``, ``fp32`` or ``int8``.
         half_io: inputs and outputs are float16, too.
         islands: names of nodes that the recipe keeps in FP32.
         samples: digest of the sample inputs that islands were chosen with, or ``drawn``.
+        calibration: digest of the rows of an INT8 engine and of what a recipe says about INT8; or
+            empty.
         opt_level: 0 to 5, or None for the product's own choice.
         workspace_bytes: device memory for trying kernels, or None for all.
         flags: names of further flags of the build, sorted; never their numbers, which moved.
@@ -115,6 +117,7 @@ class EngineKey:
     half_io: bool
     islands: tuple[str, ...] = ()
     samples: str = DRAWN
+    calibration: str = ""
     opt_level: int | None = None
     workspace_bytes: int | None = None
     flags: tuple[str, ...] = ()
@@ -231,6 +234,7 @@ _SENTENCES: dict[str, Callable[[EngineKey, EngineKey], str]] = {
     "half_io": _asked("inputs and outputs in", lambda key: "FP16" if key.half_io else "FP32"),
     "islands": _asked("kept in FP32:", lambda key: _names(key.islands)),
     "samples": lambda _built, _here: "its FP32 nodes were chosen with other samples",
+    "calibration": lambda _built, _here: "its INT8 ranges come from another calibration set",
     "opt_level": _asked(
         "optimisation level", lambda key: "default" if key.opt_level is None else key.opt_level
     ),

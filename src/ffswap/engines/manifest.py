@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from ..errors import EngineError, InternalError, OptionError
 from ._plain import from_plain, to_plain
+from .int8_figures import Int8Figures
 from .key import SCHEMA, EngineKey, GpuTarget, require
 
 __all__ = [
@@ -18,6 +19,8 @@ __all__ = [
     "GateFigures",
     "GateLimits",
     "GpuTarget",
+    "GroupFigures",
+    "GroupKind",
     "Island",
     "Manifest",
     "OutputFigures",
@@ -39,6 +42,11 @@ class GateLimits:
         relative_l2: norm of the difference by the norm, of any output; more than 0, at most 1.
         psnr_db: least peak signal-to-noise ratio of an output that is a picture, 0 to 200 decibels.
         row: how far a row in a batch may be from the same row alone, as `relative_l2`.
+        ssim: least structural similarity of an output that is a picture, 0 to 1; None: any.
+        identity: how far a face may be from the same face in FP32: 1 minus the cosine of their
+            embeddings, 0 to 2, where a recogniser looks at them; None: any.
+        spread_db: by how much the mean of a group of rows (skin tone, pose) may be below the mean
+            of all, 0 to 200 decibels; None: by any.
     """
 
     # FP16 storage alone costs a swapper of 349 GFLOP 0.004; TensorRT 8.6 came out at 0.025 and 38 dB
@@ -47,6 +55,24 @@ class GateLimits:
     relative_l2: float = 0.05
     psnr_db: float = 35.0
     row: float = 0.02
+    ssim: float | None = None
+    identity: float | None = None
+    spread_db: float | None = None
+
+    @classmethod
+    def for_int8(cls, **changes: float) -> GateLimits:
+        """The limits of INT8 engines where nobody says otherwise.
+
+        30 dB and an SSIM of 0.95 are where rounding begins to be seen in a face that moves; an
+        embedding that moves by 0.05 is a sixth of the distance at which two photos of a person are
+        told apart. Rounded to 8 bits, one step of a value is 1/127 of its range: a row in a batch
+        may differ by such steps.
+        """
+        usual = {
+            "relative_l2": 0.1, "psnr_db": 30.0, "row": 0.05,
+            "ssim": 0.95, "identity": 0.05, "spread_db": 3.0,
+        }  # fmt: skip
+        return cls(**{**usual, **changes})
 
     def __post_init__(self) -> None:
         for name in ("relative_l2", "row"):
@@ -55,6 +81,12 @@ class GateLimits:
                 raise OptionError(f"{name} is {value!r}; allowed: more than 0, at most 1")
         if not 0 <= self.psnr_db <= 200:
             raise OptionError(f"psnr_db is {self.psnr_db!r}; allowed: 0 to 200 (decibels)")
+        for name, most, unit in (
+            ("ssim", 1, ""), ("identity", 2, ""), ("spread_db", 200, " (decibels)"),
+        ):  # fmt: skip
+            value = getattr(self, name)
+            if value is not None and not 0 <= value <= most:
+                raise OptionError(f"{name} is {value!r}; allowed: 0 to {most}{unit}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +101,7 @@ class OutputFigures:
         peak: largest magnitude of a value in FP32.
         row_error: largest difference of a row in a batch from the row alone, as `relative_l2`;
             None: not measured.
+        ssim: structural similarity of the worst sample; None: no picture, or one too small.
     """
 
     output: str
@@ -77,12 +110,40 @@ class OutputFigures:
     worst: float
     peak: float
     row_error: float | None
+    ssim: float | None = None
 
     def __post_init__(self) -> None:
         # Outputs that are not finite have no figures: the gate refuses them.
-        for name in ("relative_l2", "psnr_db", "worst", "peak", "row_error"):
+        for name in ("relative_l2", "psnr_db", "worst", "peak", "row_error", "ssim"):
             value = getattr(self, name)
             require(value is None or math.isfinite(value), f"{name} of {self.output}", value)
+
+
+GroupKind = Literal["skin", "pose"]
+"""What rows of a calibration set are grouped by."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupFigures:
+    """How near one output came for a group of rows.
+
+    Attributes:
+        kind: of the group.
+        name: of the group.
+        output: name in the graph.
+        rows: in the group.
+        mean_db: mean of the rows: PSNR of pictures, signal-to-noise ratio of other outputs.
+        worst_db: of the worst row.
+        below_db: by how much the mean is below the mean of all rows; negative: it is above.
+    """
+
+    kind: GroupKind
+    name: str
+    output: str
+    rows: int
+    mean_db: float
+    worst_db: float
+    below_db: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +157,8 @@ class GateFigures:
         outputs: one for each output.
         repeatable: the same input gave the same output.
         passed: all limits were kept.
+        groups: one for each group of rows and each output; none: rows have no groups.
+        identity: largest distance of a face from the same face in FP32; None: nobody looked.
     """
 
     where: Literal["engine", "reference"]
@@ -103,6 +166,8 @@ class GateFigures:
     outputs: tuple[OutputFigures, ...]
     repeatable: bool
     passed: bool
+    groups: tuple[GroupFigures, ...] = ()
+    identity: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,6 +207,7 @@ class Manifest:
         gate: what was measured; None: the engine was not checked.
         limits: that the gate set.
         warnings: of the build.
+        int8: how an INT8 engine was made; None: it is none.
     """
 
     key: EngineKey
@@ -157,6 +223,7 @@ class Manifest:
     gate: GateFigures | None
     limits: GateLimits
     warnings: tuple[str, ...]
+    int8: Int8Figures | None = None
 
     def __post_init__(self) -> None:
         require(_SHA256.fullmatch(self.plan_sha256) is not None, "plan_sha256", self.plan_sha256)

@@ -15,6 +15,8 @@ from ..errors import InputMissingError, OptionError
 from ..files import PathLike
 from ..options.build import LARGEST_BATCH, MAX_OPT_LEVEL, BuildOptions, Precision
 from .manifest import GateLimits
+from .observe import METHODS, Method
+from .quantise import WeightScales
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -45,13 +47,22 @@ _ALLOWED = {
     "relative_l2": "more than 0, at most 1",
     "psnr_db": "0 to 200 (decibels)",
     "row": "more than 0, at most 1",
+    "ssim": "0 to 1",
+    "identity": "0 to 2",
+    "spread_db": "0 to 200 (decibels)",
+    "int8_ranges": " or ".join(METHODS),
+    "int8_weights": " or ".join(get_args(WeightScales)),
+    "int8_fences": "true or false",
+    "keep_fp16": "a list of different names of nodes",
 }
 """What each key may be, for messages."""
 
 _GATE = ("relative_l2", "psnr_db", "row")
+_GATE_INT8 = (*_GATE, "ssim", "identity", "spread_db")
 _SET = ("precision", "batches", "profiles", "opt_level", "workspace_gb")
 _MODEL = (
     "file", *_SET, "keep_fp32", "half_io", "unbatched", "tactics", "shapes", "ranges", "samples", "gate",
+    "gate_int8", "int8_ranges", "int8_weights", "int8_fences", "keep_fp16",
 )  # fmt: skip
 
 
@@ -62,7 +73,7 @@ class ModelRecipe:
     Attributes:
         name: of the model in the catalogue; with a file, the name that its engine gets.
         file: an ONNX file; None: the model is one of the catalogue.
-        precision: ``fp16`` or ``fp32``.
+        precision: ``fp16``, ``fp32`` or ``int8``.
         batches: sizes that the engine serves, ascending, each 1 to 1024.
         profiles: ``each``: tuned for each batch size; ``range``: one profile for all.
         opt_level: how long TensorRT searches for the best kernels, 0 to 5; None: as long as ffswap
@@ -76,6 +87,13 @@ class ModelRecipe:
         ranges: lowest and highest value of an input, by name, for samples that are drawn.
         samples: a NumPy archive with rows for every input, by name, to use in place of drawn ones.
         gate: how far results may be from the net's own.
+        gate_int8: the same for INT8.
+        int8_ranges: how INT8 ranges are read out of what was seen; None: the way that proves best.
+        int8_weights: INT8 scales of kernels: one for each output ``channel``, or one for the whole
+            ``tensor``; None: what is quicker on the TensorRT that builds.
+        int8_fences: convolutions that are fed by a Resize become INT8, too: they, and those that are
+            fed by a Pad, get a factor in front of the rounding that TensorRT cannot move it across.
+        keep_fp16: names of convolutions that stay in FP16 where others become INT8.
 
     Raises:
         OptionError: a value is not allowed.
@@ -96,6 +114,16 @@ class ModelRecipe:
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     samples: Path | None = None
     gate: GateLimits = field(default_factory=GateLimits)
+    gate_int8: GateLimits = field(default_factory=GateLimits.for_int8)
+    int8_ranges: Method | None = None
+    int8_weights: WeightScales | None = None
+    int8_fences: bool = False
+    keep_fp16: tuple[str, ...] = ()
+
+    @property
+    def limits(self) -> GateLimits:
+        """Those of its precision."""
+        return self.gate_int8 if self.precision == "int8" else self.gate
 
     def __post_init__(self) -> None:
         batches = self.batches
@@ -110,6 +138,9 @@ class ModelRecipe:
             "opt_level": self.opt_level is None or 0 <= self.opt_level <= MAX_OPT_LEVEL,
             "workspace_gb": gigabytes is None or (gigabytes > 0 and math.isfinite(gigabytes)),
             "keep_fp32": _distinct(self.keep_fp32),
+            "int8_ranges": self.int8_ranges in (None, *METHODS),
+            "int8_weights": self.int8_weights in (None, *get_args(WeightScales)),
+            "keep_fp16": _distinct(self.keep_fp16),
             "unbatched": _distinct(self.unbatched),
             "tactics": _distinct(self.tactics),
             "shapes": all(shape and min(shape) >= 1 for shape in self.shapes.values()),
@@ -205,6 +236,13 @@ _CONVERT: dict[str, Callable[[object], Any]] = {
     "relative_l2": _number,
     "psnr_db": _number,
     "row": _number,
+    "ssim": _number,
+    "identity": _number,
+    "spread_db": _number,
+    "int8_ranges": _text,
+    "int8_weights": _text,
+    "int8_fences": _typed(bool),
+    "keep_fp16": _list(_text),
 }
 
 
@@ -243,14 +281,19 @@ def _tables(file: Path) -> dict[str, Any]:
     return tables
 
 
+# Tables of limits, the keys that each may have, and what makes limits of them.
+_LIMITS: dict[str, tuple[tuple[str, ...], Callable[..., GateLimits]]] = {
+    "gate": (_GATE, GateLimits),
+    "gate_int8": (_GATE_INT8, GateLimits.for_int8),
+}
+
+
 def _recipe(file: Path, tables: dict[str, Any]) -> Recipe:
-    _check_keys(tables, ("set", "gate", "models"), "the recipe")
+    _check_keys(tables, ("set", *_LIMITS, "models"), "the recipe")
     shared = _values(_table(tables, "set", "[set]"), _SET, "[set]")
-    limits = _values(_table(tables, "gate", "[gate]"), _GATE, "[gate]")
     with _said_of("[set]"):
         ModelRecipe(name="set", **shared)
-    with _said_of("[gate]"):
-        GateLimits(**limits)
+    limits = {name: _limits(tables, name, f"[{name}]", {}) for name in _LIMITS}
     models = _table(tables, "models", "[models]")
     if not models:
         raise OptionError("the recipe names no models", hint="add a table [models.NAME]")
@@ -260,22 +303,34 @@ def _recipe(file: Path, tables: dict[str, Any]) -> Recipe:
     )
 
 
+def _limits(
+    parent: dict[str, Any], name: str, place: str, shared: dict[str, Any]
+) -> dict[str, Any]:
+    """What a table of limits says, over what is shared."""
+    allowed, make = _LIMITS[name]
+    found = {**shared, **_values(_table(parent, name, place), allowed, place)}
+    with _said_of(place):
+        make(**found)
+    return found
+
+
 def _model(
     file: Path,
     name: str,
     models: dict[str, Any],
     shared: dict[str, Any],
-    limits: dict[str, Any],
+    limits: dict[str, dict[str, Any]],
 ) -> ModelRecipe:
-    place, gate_place = f"[models.{name}]", f"[models.{name}.gate]"
+    place = f"[models.{name}]"
     table = _table(models, name, place)
-    gate = _values(_table(table, "gate", gate_place), _GATE, gate_place)
+    gates: dict[str, Any] = {
+        kind: make(**_limits(table, kind, f"[models.{name}.{kind}]", limits[kind]))
+        for kind, (_, make) in _LIMITS.items()
+    }
     own = _values(table, _MODEL, place)
     own.update({key: file.parent / own[key] for key in ("file", "samples") if key in own})
-    with _said_of(gate_place):
-        whole_gate = GateLimits(**{**limits, **gate})
     with _said_of(place):
-        return ModelRecipe(name=name, **{**shared, **own}, gate=whole_gate)
+        return ModelRecipe(name=name, **{**shared, **own}, **gates)
 
 
 @contextmanager
@@ -305,11 +360,11 @@ def _check_keys(table: dict[str, Any], allowed: tuple[str, ...], place: str) -> 
 
 
 def _values(table: dict[str, Any], allowed: tuple[str, ...], place: str) -> dict[str, Any]:
-    """What a table says, each value of the type that its key wants; a table `gate` aside."""
+    """What a table says, each value of the type that its key wants; tables of limits aside."""
     _check_keys(table, allowed, place)
     found = {}
     for key, value in table.items():
-        if key == "gate":
+        if key in _LIMITS:
             continue
         try:
             found[key] = _CONVERT[key](value)

@@ -8,6 +8,7 @@ from .colour import pixel_format
 from .encoders import EncoderPlan, choose
 from .images import (
     Picture,
+    encode_png,
     is_picture_name,
     picture_frames,
     picture_from_frames,
@@ -39,6 +40,7 @@ __all__ = [
     "StreamInfo",
     "choose",
     "dropped_frames",
+    "encode_png",
     "foresee",
     "is_picture_name",
     "join",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -21,6 +22,7 @@ from .probe import probe
 
 __all__ = [
     "Picture",
+    "encode_png",
     "is_picture_name",
     "picture_frames",
     "picture_from_frames",
@@ -301,6 +303,13 @@ def write_picture(
         raise OutputFormatError(f"{kind} cannot hold this picture ({error})", file=path) from error
     finally:
         pending.discard()
+
+
+def encode_png(rgb: U8) -> bytes:
+    """A picture, (H, W, 3) uint8, as the bytes of a PNG file."""
+    data = io.BytesIO()
+    Image.fromarray(rgb).save(data, format="PNG")
+    return data.getvalue()
 
 
 def _save_options(kind: str, picture: Picture, quality: int | None) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from .checks import require
 
 __all__ = ["BuildOptions", "Precision"]
 
-Precision = Literal["fp16", "fp32"]
+Precision = Literal["fp16", "fp32", "int8"]
 
 # More rows than this make no net faster; a larger number is a slip of the finger.
 LARGEST_BATCH = 1024
@@ -25,7 +25,7 @@ class BuildOptions:
     """How engines are built. None means: as the recipe says, or else by default.
 
     Attributes:
-        precision: ``fp16`` or ``fp32``.
+        precision: ``fp16``, ``fp32`` or ``int8``.
         batches: batch sizes that an engine serves, ascending, each 1 to 1024.
         workspace_gb: device memory that the build may use for trying kernels, in GiB.
         opt_level: how long TensorRT searches for the best kernels, 0 to 5.

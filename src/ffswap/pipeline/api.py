@@ -103,7 +103,7 @@ def swap(
     sealer, notes = open_sealer(options.credentials, target, cancel)
     kept = (None if one is None else Path(one) for one in (models, catalog, engines, kernels))
     folders = Folders(**dict(zip(("models", "catalog", "engines", "kernels"), kept, strict=True)))
-    with open_workplace(options, folders, read, picture=info.is_picture) as place:
+    with open_workplace(options, folders, read, info) as place:
         cast, warnings = place.chain.cast(photo)
         warnings = (*place.notes, *warnings, *notes)
         files = {**photos, "target": target, **_own_files(place.chain, options)}

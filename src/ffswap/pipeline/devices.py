@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import DeviceError, EngineError
+from ..media import ClipInfo
 from ..models import load_catalog
 from ..models.store import ModelStore
 from ..options import SwapOptions
@@ -18,7 +19,8 @@ from .swappers import best_swapper
 
 __all__ = ["Folders", "Workplace", "open_workplace"]
 
-_PICTURE = "pictures are swapped on the CPU, which is done with one before a GPU is ready"
+_PICTURE = "still pictures are swapped on the CPU, which is done with one before a GPU is ready"
+_HDR = "HDR video is swapped on the CPU"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +62,7 @@ class Workplace:
 
 @contextmanager
 def open_workplace(
-    options: SwapOptions, folders: Folders, read: ReadPicture, *, picture: bool
+    options: SwapOptions, folders: Folders, read: ReadPicture, target: ClipInfo
 ) -> Iterator[Workplace]:
     """Load what a swap with these options needs; freed at the end of the block.
 
@@ -68,7 +70,7 @@ def open_workplace(
         options: of the run.
         folders: where things are kept.
         read: reads a photo.
-        picture: the target is one.
+        target: what is to be changed.
 
     Raises:
         DeviceError: the GPU that was asked for cannot be used.
@@ -78,12 +80,16 @@ def open_workplace(
     """
     with ExitStack() as stack:
         notes: tuple[str, ...] = ()
-        if picture and options.device.startswith("cuda"):
-            notes = (_PICTURE,)
-        elif options.device.startswith("cuda"):
+        obstacle = _PICTURE if target.is_picture else _HDR if target.colour.is_hdr else None
+        if options.device.startswith("cuda"):
+            if obstacle is not None:
+                raise DeviceError(
+                    f"{obstacle}; asked for was {options.device}", file=target.path,
+                    hint="use --device auto or --device cpu",
+                )  # fmt: skip
             yield _on_gpu(options, folders, read, stack)
             return
-        elif options.device == "auto" and not picture and _suits_gpu(options, folders):
+        if options.device == "auto" and obstacle is None and _suits_gpu(options, folders):
             with ExitStack() as trial:
                 try:
                     place = _on_gpu(options, folders, read, trial)

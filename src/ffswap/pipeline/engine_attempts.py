@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from ..engines.gate import Arrays
+from ..engines.int8_figures import Int8Figures
 from ..engines.precision import Island, Mixed, check_names, to_mixed_fp16
 from ..engines.recipe import ModelRecipe
 from ..models.graph import inputs_of
@@ -26,11 +27,13 @@ class Attempt:
         graph: what the builder reads.
         islands: nodes that are FP32 in a net of FP16, by the graph or by constraint.
         constrain: names of nodes that a builder which chooses types is made to keep in FP32.
+        int8: how an INT8 net was made; None: it is none.
     """
 
     graph: Graph
     islands: tuple[Island, ...] = ()
     constrain: tuple[str, ...] = ()
+    int8: Int8Figures | None = None
 
 
 def attempts(

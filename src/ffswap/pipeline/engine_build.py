@@ -15,7 +15,8 @@ from typing import Any, Literal
 
 from .._version import __version__
 from ..engines.build import BuildEvent, BuildJob, BuildResult, PendingPlan, PlanBuilder
-from ..engines.gate import Arrays, check_limits
+from ..engines.calibration import CalibrationRows
+from ..engines.gate import Arrays, broken_limits, check_limits
 from ..engines.key import EngineKey
 from ..engines.manifest import GateFigures, Island, Manifest
 from ..engines.recipe import ModelRecipe
@@ -38,8 +39,10 @@ from .engine_graph import (
     samples_digest,
     save_net,
 )
+from .engine_int8 import Int8Trial, calibration_key
 from .engine_models import Compared, in_own_names
 from .engine_place import Place, asked
+from .engine_rows import Int8Request, trial_rows
 from .machine import find_cpu
 
 __all__ = ["EngineReport", "ModelBuild", "Phase"]
@@ -96,6 +99,7 @@ class ModelBuild:
         tell: is called when a phase begins, and with the steps of a phase.
         cancel: ends the build when it is set.
         compare: looks at the graph as it was read; see `prepare_graph`.
+        int8: what is asked for where the recipe says INT8.
     """
 
     def __init__(
@@ -108,11 +112,14 @@ class ModelBuild:
         tell: Callable[[Phase], None],
         cancel: threading.Event | None,
         compare: Callable[[Graph], Compared],
+        int8: Int8Request | None = None,
     ) -> None:
         self._begun = time.monotonic()
         self._recipe, self._place, self._builder, self._store = recipe, place, builder, store
         self._timing_cache, self._tell_phase, self._cancel = timing_cache, tell, cancel
         self._compare_model = compare
+        self._int8 = int8 if recipe.precision == "int8" else None
+        self._rows: CalibrationRows | None = None
         self._notes: list[str] = []
 
     def run(self, *, force: bool, explicit_batches: bool) -> EngineReport:
@@ -126,10 +133,16 @@ class ModelBuild:
         self._tell("reading the model")
         prepared = prepare_graph(
             self._recipe, self._place.api, explicit_batches=explicit_batches,
-            compare=self._compare_model,
+            compare=self._look,
         )  # fmt: skip
         report = self._find_or_build(prepared, force=force, single=not explicit_batches)
         return replace(report, notes=(*self._notes, *report.notes))
+
+    def _look(self, graph: Graph) -> Compared:
+        """Look at the graph as it was read."""
+        if self._int8 is not None:
+            self._rows = self._int8.rows(self._recipe.name, fingerprint(graph))
+        return self._compare_model(graph)
 
     def _find_or_build(self, prepared: Prepared, *, force: bool, single: bool) -> EngineReport:
         """Look for the engine under its lock, and build it if it is not there."""
@@ -165,7 +178,11 @@ class ModelBuild:
         ):
             self._notes.append("what is there was built ahead of time, and never run: built again")
             return False
-        check_limits(manifest.gate, self._recipe.gate, self._recipe.name)
+        limits = self._recipe.limits
+        if self._int8 is not None and broken_limits(manifest.gate, limits):
+            self._notes.append("what is there keeps wider limits than are asked for: built again")
+            return False
+        check_limits(manifest.gate, limits, self._recipe.name)
         return True
 
     def _report(
@@ -202,29 +219,54 @@ class ModelBuild:
             ),
             batches=recipe.batches,
             samples=samples_digest(recipe),
+            calibration=(
+                "" if self._rows is None else calibration_key(self._rows, recipe, self._place.api)
+            ),
         )
 
     def _build(self, prepared: Prepared, key: EngineKey) -> tuple[Manifest, Path]:
-        samples = draw_samples(self._recipe, prepared.graph, key.batches[-1], prepared.names)
+        trial = self._trial(prepared)
+        if trial is None or self._int8 is None:
+            return self._build_best(prepared, key, None)
+        try:
+            built = self._build_best(prepared, key, trial)
+        except QualityError as error:
+            self._int8.write(partial(trial.report, error.message, None))
+            raise
+        self._int8.write(partial(trial.report, None, built[0].gate))
+        return built
+
+    def _build_best(
+        self, prepared: Prepared, key: EngineKey, trial: Int8Trial | None
+    ) -> tuple[Manifest, Path]:
         plan = self._store.temporary(key)
-        self._tell("converting to FP16" if self._recipe.precision == "fp16" else "writing the net")
-        ways = attempts(
-            self._recipe, prepared, samples,
-            strong_typing=self._place.api.strong_typing, cores=self._cores,
-        )  # fmt: skip
         failed: QualityError | None = None
         wanted: Arrays | None = None
+        if trial is None:
+            samples = draw_samples(self._recipe, prepared.graph, key.batches[-1], prepared.names)
+            self._tell(
+                "converting to FP16" if self._recipe.precision == "fp16" else "writing the net"
+            )
+            ways = attempts(
+                self._recipe, prepared, samples,
+                strong_typing=self._place.api.strong_typing, cores=self._cores,
+            )  # fmt: skip
+        else:
+            samples = trial.rows.feeds(key.batches[-1])
+            wanted = self._reference(prepared, samples, key, trial)
+            ways = trial.attempts(wanted)
         try:
             for attempt in ways:
                 if failed is not None:
-                    self._notes.append(f"built again with nodes held in FP32: {failed.message}")
+                    kept = "FP16" if trial else "FP32"
+                    self._notes.append(f"built again with nodes held in {kept}: {failed.message}")
                     plan.unlink()
                 with self._handed_over(attempt, plan, key) as pending:
                     if wanted is None:  # the builder is busy with the GPU, and the CPU idle
-                        wanted = self._reference(prepared, samples, key)
+                        wanted = self._reference(prepared, samples, key, trial)
                     result = pending.result(progress=self._tell_event, cancel=self._cancel)
                 try:
-                    figures = self._compare(plan, attempt, wanted, samples, key)
+                    figures = self._compare(plan, attempt, wanted, samples, key, trial)
                 except QualityError as error:
                     failed = error
                     continue
@@ -234,7 +276,18 @@ class ModelBuild:
         finally:
             plan.unlink(missing_ok=True)
         assert failed is not None  # there is at least one attempt
-        raise failed
+        raise failed if trial is None else trial.refused(failed)
+
+    def _trial(self, prepared: Prepared) -> Int8Trial | None:
+        """What an INT8 engine is made with."""
+        if self._int8 is None or self._rows is None:
+            return None
+        rows = trial_rows(self._rows, self._recipe, prepared)
+        self._notes += rows.notes
+        return Int8Trial(
+            self._recipe, prepared, self._place.api, rows,
+            recogniser=self._int8.recogniser, cores=self._cores, check=self._check, tell=self._tell,
+        )  # fmt: skip
 
     @contextmanager
     def _handed_over(self, attempt: Attempt, plan: Path, key: EngineKey) -> Iterator[PendingPlan]:
@@ -243,7 +296,9 @@ class ModelBuild:
             with self._builder.begin(job) as pending:
                 yield pending
 
-    def _reference(self, prepared: Prepared, samples: Arrays, key: EngineKey) -> Arrays:
+    def _reference(
+        self, prepared: Prepared, samples: Arrays, key: EngineKey, trial: Int8Trial | None
+    ) -> Arrays:
         """What the engine is compared with, after the proof that a batch of the net is its rows.
 
         Raises:
@@ -253,10 +308,26 @@ class ModelBuild:
         with Fp32Nets(self._cores, self._recipe.name, check=self._check) as nets:
             self._tell("comparing a batch with its rows")
             prove_batch(prepared, rows, nets)
-            return fp32_rows(prepared.graph, gate_feeds(samples, key), key, nets)
+            feeds = gate_feeds(samples, key)
+            if trial is None:
+                return fp32_rows(prepared.graph, feeds, key, nets)
+            return fp32_rows(
+                prepared.graph,
+                feeds,
+                key,
+                nets,
+                rows=trial.rows.count,
+                unbatched=frozenset(trial.rows.constant),
+            )
 
     def _compare(
-        self, plan: Path, attempt: Attempt, wanted: Arrays, samples: Arrays, key: EngineKey
+        self,
+        plan: Path,
+        attempt: Attempt,
+        wanted: Arrays,
+        samples: Arrays,
+        key: EngineKey,
+        trial: Int8Trial | None,
     ) -> GateFigures:
         """Compare a plan, or what it was built from, with FP32."""
         place = self._place
@@ -267,9 +338,9 @@ class ModelBuild:
                 session = stack.enter_context(open_engine(plan, key, place.api, place.device))
             figures = compare(
                 session, attempt.graph, wanted, gate_feeds(samples, key), key, self._cores,
-                check=self._check,
+                check=self._check, **({} if trial is None else trial.judging),
             )  # fmt: skip
-        return check_limits(figures, self._recipe.gate, self._recipe.name)
+        return check_limits(figures, self._recipe.limits, self._recipe.name)
 
     def _tell_event(self, event: BuildEvent) -> None:
         self._tell_phase(Phase(event.phase, event.done, event.total))
@@ -287,7 +358,8 @@ class ModelBuild:
             profiles=recipe.profiles,
             device=place.index or 0,
             targets=place.targets,
-            half=recipe.precision == "fp16",
+            half=recipe.precision != "fp32",
+            int8=recipe.precision == "int8",
             constrain=constrain,
             workspace_bytes=key.workspace_bytes,
             opt_level=key.opt_level,
@@ -316,6 +388,7 @@ class ModelBuild:
             islands=tuple(Island(**asdict(island)) for island in attempt.islands),
             constrained=attempt.constrain,
             gate=gate,
-            limits=recipe.gate,
+            limits=recipe.limits,
             warnings=result.warnings,
+            int8=attempt.int8,
         )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
@@ -11,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ..engines.fp16_reference import Fp16Reference
-from ..engines.gate import Arrays, measure, reference_rows
+from ..engines.gate import REFERENCE_ROWS, Arrays, Group, Recogniser, measure, reference_rows
 from ..engines.key import EngineKey
 from ..engines.manifest import GateFigures
 from ..engines.tensorrt import TrtEngine, TrtSession
@@ -63,7 +64,15 @@ def gate_feeds(samples: Arrays, key: EngineKey) -> Arrays:
     }
 
 
-def fp32_rows(graph: Graph, feeds: Arrays, key: EngineKey, nets: Fp32Nets) -> Arrays:
+def fp32_rows(
+    graph: Graph,
+    feeds: Arrays,
+    key: EngineKey,
+    nets: Fp32Nets,
+    *,
+    rows: int = REFERENCE_ROWS,
+    unbatched: Collection[str] | None = None,
+) -> Arrays:
     """What the net gives in FP32; see `reference_rows`.
 
     Args:
@@ -71,11 +80,14 @@ def fp32_rows(graph: Graph, feeds: Arrays, key: EngineKey, nets: Fp32Nets) -> Ar
         feeds: of `gate_feeds`.
         key: of the engine.
         nets: runs it.
+        rows: the most that are computed.
+        unbatched: inputs that have no rows; None: those of the engine.
 
     Raises:
         QualityError: values are not finite.
     """
-    return reference_rows(partial(nets.run, graph), feeds, unbatched=fixed(key))
+    apart = fixed(key) if unbatched is None else unbatched
+    return reference_rows(partial(nets.run, graph), feeds, unbatched=apart, rows=rows)
 
 
 def compare(
@@ -87,6 +99,10 @@ def compare(
     cores: int,
     *,
     check: Callable[[], None] = lambda: None,
+    unbatched: Collection[str] | None = None,
+    groups: Sequence[Group] = (),
+    recogniser: Recogniser | None = None,
+    watch: Callable[[int, Arrays], None] = lambda _row, _outputs: None,
 ) -> GateFigures:
     """Compare an engine, or the graph that it was built from, with the net in FP32.
 
@@ -98,19 +114,29 @@ def compare(
         key: of the engine.
         cores: for the graph on the CPU.
         check: is called before each run, and may raise to end the comparison.
+        unbatched: inputs that have no rows; None: those of the engine.
+        groups: of the rows of `wanted`.
+        recogniser: looks at outputs that are pictures.
+        watch: is told of each run, counted from 0, what came out; the first ones are of the rows of
+            `wanted`, each alone.
 
     Raises:
         QualityError: values are not finite.
     """
+    apart = fixed(key) if unbatched is None else unbatched
+    judge = partial(measure, unbatched=apart, groups=groups, recogniser=recogniser)
+    runs = itertools.count()
     if session is None:
         graph16 = Fp16Reference(artefact, threads=cores)
 
         def candidate(feeds: Arrays) -> Arrays:
             check()
-            return graph16.run(feeds)
+            outputs = graph16.run(feeds)
+            watch(next(runs), outputs)
+            return outputs
 
         # Rows of a batch say nothing about the engine here, and take minutes on a large net.
-        figures = measure(candidate, wanted, feeds, (1,), where="reference", unbatched=fixed(key))
+        figures = judge(candidate, wanted, feeds, (1,), where="reference")
         outputs = tuple(replace(one, row_error=None) for one in figures.outputs)
         return replace(figures, outputs=outputs)
     specs = session.inputs
@@ -118,9 +144,11 @@ def compare(
     def engine(feeds: Arrays) -> Arrays:
         check()
         # TensorRT takes float32 where a graph has float64.
-        return session.run({name: a.astype(specs[name].dtype) for name, a in feeds.items()})
+        outputs = session.run({name: a.astype(specs[name].dtype) for name, a in feeds.items()})
+        watch(next(runs), outputs)
+        return outputs
 
-    return measure(engine, wanted, feeds, key.batches, where="engine", unbatched=fixed(key))
+    return judge(engine, wanted, feeds, key.batches, where="engine")
 
 
 def fixed(key: EngineKey) -> frozenset[str]:

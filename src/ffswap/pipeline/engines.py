@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..engines.build import PlanBuilder
+from ..engines.gate import Recogniser
 from ..engines.recipe import ModelRecipe, load_recipe
 from ..engines.store import EngineStore
 from ..engines.trt_api import (
@@ -29,6 +30,7 @@ from ..options import BuildOptions
 from .engine_build import EngineReport, ModelBuild, Phase
 from .engine_models import compare, select_models
 from .engine_place import Place, is_missing
+from .engine_rows import int8_request
 
 __all__ = ["BuildReport", "EngineProgress", "build_engines", "recipes_folder"]
 
@@ -98,6 +100,9 @@ def build_engines(
     recipe: Path | None = None,
     models_folder: Path | None = None,
     catalog: Path | None = None,
+    calibrate: Sequence[Path] = (),
+    report: Path | None = None,
+    recogniser: Recogniser | None = None,
     progress: Callable[[EngineProgress], None] | None = None,
     cancel: threading.Event | None = None,
 ) -> BuildReport:
@@ -111,17 +116,23 @@ def build_engines(
         recipe: None: the one for the default chain.
         models_folder: of the user's model files, for models that do not come with ffswap; or None.
         catalog: the user's own catalogue, or None.
+        calibrate: folders of calibration sets for INT8 engines; each must know their models.
+        report: HTML file about an INT8 engine of one model; or None.
+        recogniser: looks at outputs of INT8 engines that are pictures: their identity must stay.
         progress: is called from this thread.
         cancel: ends the build when it is set.
 
     Raises:
         OptionError: an unknown model, or an option or a recipe that is not allowed.
-        InputMissingError: no such ONNX file or recipe.
-        ModelError: a model is not installed, or an ONNX file cannot be used as asked.
+        InputMissingError: no such ONNX file, recipe or calibration set.
+        ModelError: a model is not installed, or an ONNX file or a calibration set cannot be used as
+            asked.
         DeviceError: there is no such GPU.
         EngineError: there is no TensorRT, or it cannot build this.
         QualityError: the engine's results are not good enough; it was not installed.
-        OutputWriteError: the store cannot be written.
+        Int8Error: no INT8 engine's are.
+        OutputExistsError: there is a report already.
+        OutputWriteError: the store, or the report, cannot be written.
         CancelledError: `cancel` was set; what was finished before stays.
     """
     started = time.monotonic()
@@ -133,11 +144,14 @@ def build_engines(
     store = EngineStore(folder)
     store.check_writable()
     reports = []
-    with _ready(options, chosen, store) as (place, builder):
+    with (
+        int8_request(chosen, calibrate, report, recogniser) as int8,
+        _ready(options, chosen, store) as (place, builder),
+    ):
         for index, one in enumerate(chosen):
             tell = _teller(progress, one.name, index, len(chosen))
             check = partial(compare, recipe=one, catalog=known, store=shelf)
-            build = ModelBuild(one, place, builder, store, timing_cache, tell, cancel, check)
+            build = ModelBuild(one, place, builder, store, timing_cache, tell, cancel, check, int8)
             reports.append(
                 build.run(force=options.force, explicit_batches=options.batches is not None)
             )

@@ -161,9 +161,9 @@ class GpuRoom(Closing):
                 engine = self._engines.open(net, self._precision)
                 self._loaded_engines[name] = self._stack.enter_context(engine)
             return engine.session(stream=lane.stream, scratch=lane.scratch)
-        if self._precision == "fp16":
+        if self._precision in ("fp16", "int8"):
             raise EngineError(
-                f"{name} in FP16 needs an engine of TensorRT, which is not installed",
+                f"{name} in {self._precision.upper()} needs an engine of TensorRT, which is not installed",
                 hint="pip install 'ffswap[trt-cu13]', or leave --precision out",
             )
         source = embedded_bytes(net.spec) if net.file is None else net.file

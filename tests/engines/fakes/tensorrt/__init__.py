@@ -32,6 +32,7 @@ class NetworkDefinitionCreationFlag(enum.IntEnum):
 
 class BuilderFlag(enum.IntEnum):
     FP16 = 0
+    INT8 = 1
     TF32 = 7
     OBEY_PRECISION_CONSTRAINTS = 11
 
