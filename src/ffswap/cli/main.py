@@ -111,4 +111,6 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     # SVT-AV1 prints a page about itself on stderr unless its own variable asks for errors only (1).
     os.environ.setdefault("SVT_LOG", "1")
+    # For processes that look which libraries load; the package does it for this one.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     app(prog_name="ffswap")

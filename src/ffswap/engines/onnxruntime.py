@@ -64,6 +64,9 @@ def import_runtime() -> Any:
     Raises:
         MachineError: it is not installed, or cannot be loaded.
     """
+    # From 1.32 on the wheels for Linux tell their maker of every use unless this is set when they
+    # are loaded: an id in the user's cache and in the folder for temporary files, and events over HTTPS.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnxruntime
     except ImportError as error:

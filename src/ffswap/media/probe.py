@@ -154,7 +154,8 @@ def video_stream(container: InputContainer, path: PathLike) -> VideoStream:
 def stream_info(stream: Stream) -> StreamInfo:
     """The short description of a stream."""
     context = stream.codec_context
-    codec = context.name if context is not None else stream.name
+    # without a decoder some sorts of stream have no name, depending on the version of PyAV
+    codec = context.name if context is not None else getattr(stream, "name", None)
     return StreamInfo(
         stream.index, stream.type, codec or "unknown", stream.metadata.get("language")
     )

@@ -291,8 +291,8 @@ class ClipWriter:
 
     def _remade(self, stream: Stream) -> bool:
         """Is this a track that the muxer writes again from chapters or the time code tag?"""
-        name = stream.name or ""
-        return name in _REMADE_CODECS or stream.codec_tag in ("text", "tmcd")
+        name, tag = (getattr(stream, key, None) for key in ("name", "codec_tag"))
+        return name in _REMADE_CODECS or tag in ("text", "tmcd")
 
     # -- frames --------------------------------------------------------------------------------
 
