@@ -16,6 +16,9 @@ __all__ = ["FAMILIES", "Case", "Corpus"]
 FAMILIES = ("clips", "pictures", "signed", "nets", "tables")
 _WEIGHTS = (56, 18, 8, 8, 10)
 
+# Most frames are of some thousand pixels; what says that it is large is tried at full size now and then.
+_SMALL = ["--max-megapixels", "2"]
+
 _CONTAINERS = ("mp4", "mov", "mkv", "avi", "ts", "webm")
 
 
@@ -29,9 +32,9 @@ class Case:
         files: that are written, by their path from the folder of inputs.
         commands: of the program, run until one fails; ``{in}`` and ``{out}`` are folders.
         output: name of the output, if there is to be one.
-        cut: this is the beginning of the file only.
-        trimmed: a part of it was asked for.
-        seed_frames: of the whole file.
+        cut: this is the beginning of the file only, and its form is one that tells.
+        whole: all frames of a clip were asked for, and not a part of them or those of a picture.
+        frames: of the sound file.
     """
 
     name: str
@@ -40,8 +43,8 @@ class Case:
     commands: list[list[str]]
     output: str | None = None
     cut: bool = False
-    trimmed: bool = False
-    seed_frames: int = 1
+    whole: bool = False
+    frames: int = 1
 
 
 class Corpus:
@@ -91,7 +94,8 @@ class Corpus:
             one.name, one.name, {one.name: one.data, "portrait.jpg": self.portrait},
             [["swap", "{in}/portrait.jpg", "{in}/" + one.name, "{out}/" + output, "--json", "-q",
               "--progress", "none", *options]],
-            output=output, seed_frames=one.frames, trimmed="--start" in options or "--end" in options,
+            output=output, frames=one.frames,
+            whole=one.frames > 1 and "--start" not in options and "--end" not in options,
         )  # fmt: skip
 
     def _source(self, one: Seed) -> Case:
@@ -121,12 +125,15 @@ class Corpus:
             if rng.random() < 0.2:
                 suffix = rng.choice(_CONTAINERS)
             options = [] if rng.random() < 0.3 else ["--no-credentials"]
+            options += [] if rng.random() < 0.05 else _SMALL
             if rng.random() < 0.12:
                 options += rng.choice(
                     (["--start", "0.08"], ["--end", "4f"], ["--start", "2f", "--end", "0.2"])
                 )
             made = self._swap(changed, f"out.{suffix}", options)
-            made.cut = name.split()[1] in ("cut_at_piece", "cut_anywhere")
+            # a transport stream has neither length nor end
+            cut = name.split()[1] in ("cut_at_piece", "cut_anywhere")
+            made.cut = cut and not one.name.endswith(".ts")
         made.name = f"{name} ({made.commands[0][0]})"
         return made
 
@@ -170,7 +177,7 @@ class Corpus:
                 ["swap", "{in}/portrait.jpg", "{in}/face.mp4", "{out}/out.mp4", "--json", "-q",
                  "--progress", "none", "--no-credentials", "--restore", "toy"]
             )  # fmt: skip
-            made.output, made.input, made.seed_frames = "out.mp4", "face.mp4", seeds.FRAMES
+            made.output, made.input, made.frames = "out.mp4", "face.mp4", seeds.FRAMES
         elif draw < 0.85:
             made.commands.append(["models", "verify", "toy"])
         return made

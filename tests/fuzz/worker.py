@@ -23,7 +23,7 @@ from typing import Any
 
 import av
 
-from ffswap.cli.main import app
+from ffswap.cli.main import main as program
 
 __all__ = ["main"]
 
@@ -116,7 +116,8 @@ def _run(commands: Sequence[Sequence[str]], logs: Path) -> list[dict[str, Any]]:
         _redirect(err, 2)
         code: Any = "returned"
         try:
-            app(list(arguments), prog_name="ffswap")
+            sys.argv = ["ffswap", *arguments]
+            program()
         except SystemExit as end:
             code = end.code
         except BaseException as error:  # noqa: BLE001  whatever comes out of the program is a finding

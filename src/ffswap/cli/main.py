@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -105,6 +106,8 @@ def main() -> None:
     # A stream that the caller has closed is None: what would go there goes nowhere.
     sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    # Pillow reports some damage to its log and in the error that it raises; one of the two is enough.
+    logging.getLogger("PIL").addHandler(logging.NullHandler())
     for stream in (sys.stdout, sys.stderr):
         # A name that the terminal's encoding cannot write is shown with escapes.
         with contextlib.suppress(AttributeError):

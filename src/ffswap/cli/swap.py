@@ -11,6 +11,7 @@ from typer.core import TyperCommand
 from ..errors import OptionError
 from ..options import (
     EncodeOptions,
+    LimitOptions,
     MaskKind,
     MeshSwapOptions,
     ModelOptions,
@@ -34,6 +35,7 @@ from .disclosure import (
 )
 from .errors import STOPPED_HINT, ExitCode
 from .folders import ModelsDir, completes_hints, models_folder, own_catalogue
+from .limits import MaxHours, MaxMegapixels
 from .messages import note, printable, result, result_json
 from .progress import Display, make_display
 from .signals import StopSignals
@@ -184,6 +186,8 @@ def command(
     sign_cert: SignCertificate = None,
     sign_key: SignKey = None,
     sign_tsa: SignTimestamp = None,
+    max_megapixels: MaxMegapixels = 100.0,
+    max_hours: MaxHours = 24.0,
     device: _Device = "auto",
     threads: _Threads = None,
     overwrite: _Overwrite = False,
@@ -214,6 +218,7 @@ def command(
         encode=_encoding(encoder, quality, preset),
         label=label_options(label, label_position, label_size, label_time, label_font),
         credentials=credential_options(credentials, sign_cert, sign_key, sign_tsa),
+        limits=LimitOptions(megapixels=max_megapixels, hours=max_hours),
     )
     display = make_display(progress, quiet=quiet)
     with StopSignals(quiet=quiet) as signals:

@@ -81,7 +81,8 @@ def library_errors() -> tuple[type[Exception], ...]:
     from onnxruntime.capi import onnxruntime_pybind11_state as binding
 
     found = [v for v in vars(binding).values() if isinstance(v, type) and issubclass(v, Exception)]
-    return (*found, RuntimeError)
+    # A message that quotes bytes of a damaged file is no text for the binding itself.
+    return (*found, RuntimeError, UnicodeDecodeError)
 
 
 def _translate(error: Exception, what: str, ours: tuple[str, ...]) -> FfswapError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,9 @@ from av.video.stream import VideoStream
 from ..carriers import Colour, PixelFormat
 from ..errors import MediaError
 from ..files import PathLike
+from ..options import LimitOptions
 from ._files import ALLOWED, fraction, open_input
+from ._limits import check_size, declared_size, decoder_options
 from .colour import colour_of, pixel_format, replacement_format
 
 __all__ = ["ClipInfo", "Mastering", "StreamInfo", "probe"]
@@ -89,6 +91,7 @@ class ClipInfo:
         has_pts: False when the container has no presentation times (raw streams, AVI).
         warnings: sentences for the user.
         interlaced: the first frame is marked as two fields.
+        limits: under which it was opened, and is to be opened again.
     """
 
     path: Path
@@ -113,21 +116,43 @@ class ClipInfo:
     has_pts: bool
     warnings: tuple[str, ...]
     interlaced: bool = False
+    limits: LimitOptions = field(default_factory=LimitOptions)
 
 
-def probe(path: PathLike) -> ClipInfo:
+def probe(path: PathLike, limits: LimitOptions | None = None) -> ClipInfo:
     """Look at a clip: its headers and its first frame.
 
     Args:
         path: of the file.
+        limits: what it is refused for being too large; None: the usual ones.
 
     Raises:
         InputMissingError: there is no such file, or it is a folder.
-        MediaError: empty, no media, no video stream, or nothing of it can be decoded.
+        MediaError: empty, no media, no video stream, nothing of it can be decoded, or its frames
+            are too large.
     """
-    with open_input(path) as container:
-        stream = video_stream(container, path)
-        return _describe(container, stream, _first_frame(container, stream, path), Path(path))
+    limits = limits or LimitOptions()
+    with open_input(path, limits) as container:
+        stream = limited_stream(container, path, limits)
+        try:
+            frame = _first_frame(container, stream, path)
+        except MediaError:
+            check_size(*(declared_size(Path(path)) or (0, 0)), limits, path)
+            raise
+        check_size(frame.width, frame.height, limits, path)
+        return replace(_describe(container, stream, frame, Path(path)), limits=limits)
+
+
+def limited_stream(container: InputContainer, path: PathLike, limits: LimitOptions) -> VideoStream:
+    """The video stream to edit, whose decoder refuses frames that are too large.
+
+    Raises:
+        MediaError: there is none, or the file says that its frames are too large.
+    """
+    stream = video_stream(container, path)
+    check_size(stream.width, stream.height, limits, path)
+    stream.codec_context.options = decoder_options(limits)
+    return stream
 
 
 def video_stream(container: InputContainer, path: PathLike) -> VideoStream:

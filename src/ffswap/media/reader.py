@@ -17,13 +17,14 @@ from ..carriers import Frames
 from ..closing import Closing
 from ..errors import InternalError, MediaError, OptionError
 from ..files import PathLike
-from ..options import Position
+from ..options import LimitOptions, Position
 from ._clock import AnyPacket, Clock
 from ._files import fraction, open_input
 from ._integrity import Tally, is_cut_short, missing_frames
+from ._limits import check_length
 from ._trim import resolve
 from .colour import colour_of, convert, pixel_format, planes_of, upright
-from .probe import MAX_FAILED_PACKETS, probe, tagged_duration, video_stream
+from .probe import MAX_FAILED_PACKETS, limited_stream, probe, tagged_duration
 
 __all__ = ["MAX_FAILED_PACKETS", "ClipReader", "CopiedPackets", "ReadSummary"]
 
@@ -92,10 +93,12 @@ class ClipReader(Closing):
         end: first moment that is no longer kept.
         threads: of the decoder; None: as many as there are cores.
         batch_frames: frames per `Frames` at the most.
+        limits: what it is refused for being too large or too long; None: the usual ones.
 
     Raises:
         InputMissingError: there is no such file, or it is a folder.
-        MediaError: no media, no video stream, or nothing of it can be decoded.
+        MediaError: no media, no video stream, nothing of it can be decoded, or it is too large or
+            too long.
         OptionError: start and end are not within the clip, in this order.
     """
 
@@ -107,15 +110,19 @@ class ClipReader(Closing):
         end: Position | None = None,
         threads: int | None = None,
         batch_frames: int = 8,
+        limits: LimitOptions | None = None,
     ) -> None:
         if batch_frames < 1:
             raise OptionError(f"batch_frames is {batch_frames}; allowed: 1 or more")
-        self.info = probe(path)
+        self.info = probe(path, limits)
         self._threads = threads or 0
         self._batch = batch_frames
         self.window = resolve(self.info, start, end)
+        if not self.window.trims:
+            check_length(self.info.duration_s or 0, self.info.limits, path)
         self._failed = self._failed_in_a_row = self._damaged = self._dropped = 0
         self._frames = 0
+        self._first: int | None = None
         self._warnings: list[str] = list(self.info.warnings)
         self._summary: ReadSummary | None = None
         self._started = False
@@ -123,8 +130,9 @@ class ClipReader(Closing):
         self._open()
 
     def _open(self) -> None:
-        self.container = open_input(self.info.path)
-        self.stream = video_stream(self.container, self.info.path)
+        info = self.info
+        self.container = open_input(info.path, info.limits)
+        self.stream = limited_stream(self.container, info.path, info.limits)
         self.stream.thread_type = "AUTO"
         self.stream.codec_context.thread_count = self._threads
         self._tally = Tally(rate=self.info.rate)
@@ -289,6 +297,9 @@ class ClipReader(Closing):
             return
         if window.start is not None and pts < window.start:
             return
+        self._first = pts if self._first is None else self._first
+        length = (pts - self._first) * self.info.time_base
+        check_length(length, self.info.limits, self.info.path, frame=self._frames)
         self._damaged += bool(frame.is_corrupt)
         ready = self._prepare(frame)
         self._frames += 1

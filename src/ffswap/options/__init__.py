@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .build import BuildOptions, Precision
 from .disclosure import CredentialOptions, LabelOptions, LabelPosition
+from .limits import LimitOptions
 from .position import Position
 from .swap import (
     DetectOptions,
@@ -25,6 +26,7 @@ __all__ = [
     "FaceChoice",
     "LabelOptions",
     "LabelPosition",
+    "LimitOptions",
     "MaskKind",
     "MeshSwapOptions",
     "ModelOptions",

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TypeAlias
 
@@ -82,11 +82,11 @@ def swap(
     photo, target, output = None if source is None else Path(source), Path(target), Path(output)
     photos = _photos(photo, options)
     # What is no picture is refused before anything is loaded, and not decoded again then.
-    read = lru_cache(maxsize=len(photos))(read_picture)
+    read = lru_cache(maxsize=len(photos))(partial(read_picture, limits=options.limits))
     for path in photos.values():
         if not path.is_dir():
             read(path)
-    info = probe(target)
+    info = probe(target, options.limits)
     _check_output({**photos, "target": target}, output, options.overwrite)
     check_sidecar(output, options.credentials, overwrite=options.overwrite)
     sealer, notes = open_sealer(options.credentials, target, cancel)
@@ -179,6 +179,7 @@ class _Job:
                 end=options.end,
                 threads=options.threads,
                 batch_frames=batch_frames(info.width, info.height),
+                limits=options.limits,
             ) as reader,
             ClipWriter(
                 self._output,
@@ -233,7 +234,7 @@ class _Job:
     def picture(self, warnings: Sequence[str], cancel: threading.Event | None) -> SwapReport:
         options = self._options
         _refuse_clip_options(options)
-        target = read_picture(self._info.path)
+        target = read_picture(self._info.path, options.limits)
         swap = self._swap
         begun = time.perf_counter()
         result = _swap_picture(swap, target)
