@@ -123,3 +123,12 @@ def test_limits_have_limits(value: float) -> None:
         LimitOptions(megapixels=value)
     with pytest.raises(OptionError, match=r"max_hours is .*; allowed: more than 0, at most 8784"):
         LimitOptions(hours=value)
+
+
+def test_a_tiff_without_a_size_is_a_damaged_picture(tmp_path: Path) -> None:
+    path = tmp_path / "a.tiff"
+    Image.fromarray(np.zeros((48, 64, 3), np.uint8)).save(path)
+    data = path.read_bytes()
+    path.write_bytes(data.replace(struct.pack("<HHI", 256, 4, 1), struct.pack("<HHI", 255, 4, 1)))
+    with pytest.raises(MediaError, match=r"is a damaged picture \(Missing dimensions\)"):
+        read_picture(path)

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import math
+import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from ..errors import MediaError
 from ..files import PathLike
 from ..options import LimitOptions
 
 __all__ = ["check_length", "check_size", "declared_size", "decoder_options", "pillow_limit"]
+
+PICTURE_DAMAGE = (
+    OSError, SyntaxError, ValueError, EOFError, ArithmeticError, TypeError, LookupError, AttributeError,
+    AssertionError, NotImplementedError, RecursionError, struct.error,
+)  # fmt: skip
+"""What comes out of Pillow's readers when a file is not as they expect."""
 
 _PADDING = 1 << 22  # pixels: a column of the highest frame that FFmpeg decodes, in 64 bytes a row
 
@@ -78,7 +85,7 @@ def declared_size(file: PathLike) -> tuple[int, int] | None:
         with pillow_limit(None), Image.open(file) as image:
             width, height = image.size
             return width, height
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError, ArithmeticError):
+    except PICTURE_DAMAGE:
         return None
 
 

@@ -14,6 +14,7 @@ from typing import TypeAlias
 from ..carriers import Plane
 from ..errors import CancelledError, OptionError, OutputError, OutputExistsError
 from ..files import PendingFile
+from ..locks import open_to_others
 from ..media import (
     ClipInfo,
     ClipReader,
@@ -93,7 +94,7 @@ def swap(
     folder, own = (None if one is None else Path(one) for one in (models, catalog))
     with open_chain(options, folder, own, read) as chain:
         cast, warnings = chain.cast(photo)
-        warnings = (*warnings, *notes)
+        warnings = (*warnings, *notes, *_shared(folder))
         job = _Job(chain, cast, info, output, options, device, sealer)
         if info.is_picture:
             return job.picture(warnings, cancel)
@@ -109,6 +110,12 @@ def _photos(source: Path | None, options: SwapOptions) -> dict[str, Path]:
         photos[f"source {person.source}"] = Path(person.source)
         photos[f"reference {person.reference}"] = Path(person.reference)
     return photos
+
+
+def _shared(models: Path | None) -> tuple[str, ...]:
+    """A warning where others may have put files into the folder of models."""
+    why = None if models is None else open_to_others(models)
+    return () if why is None else (f"{why}: the models there may be somebody else's",)
 
 
 def tune_process() -> None:
