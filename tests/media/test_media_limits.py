@@ -125,10 +125,13 @@ def test_limits_have_limits(value: float) -> None:
         LimitOptions(hours=value)
 
 
-def test_a_tiff_without_a_size_is_a_damaged_picture(tmp_path: Path) -> None:
+def test_a_tiff_whose_next_picture_has_no_size_is_a_damaged_one(tmp_path: Path) -> None:
     path = tmp_path / "a.tiff"
     Image.fromarray(np.zeros((48, 64, 3), np.uint8)).save(path)
-    data = path.read_bytes()
-    path.write_bytes(data.replace(struct.pack("<HHI", 256, 4, 1), struct.pack("<HHI", 255, 4, 1)))
+    data = bytearray(path.read_bytes())
+    (start,) = struct.unpack_from("<I", data, 4)
+    (count,) = struct.unpack_from("<H", data, start)
+    struct.pack_into("<I", data, start + 2 + 12 * count, len(data))
+    path.write_bytes(data + struct.pack("<HHHIII", 1, 270, 2, 1, 0, 0))
     with pytest.raises(MediaError, match=r"is a damaged picture \(Missing dimensions\)"):
         read_picture(path)

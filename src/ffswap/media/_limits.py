@@ -15,7 +15,14 @@ from ..errors import MediaError
 from ..files import PathLike
 from ..options import LimitOptions
 
-__all__ = ["check_length", "check_size", "declared_size", "decoder_options", "pillow_limit"]
+__all__ = [
+    "PICTURE_DAMAGE",
+    "check_length",
+    "check_size",
+    "declared_size",
+    "decoder_options",
+    "pillow_limit",
+]
 
 PICTURE_DAMAGE = (
     OSError, SyntaxError, ValueError, EOFError, ArithmeticError, TypeError, LookupError, AttributeError,

@@ -18,7 +18,7 @@ from ..errors import FfswapError, MediaError, OptionError, OutputFormatError
 from ..files import PathLike, PendingFile, Seal, check_input, write_error
 from ..options import LimitOptions
 from ._files import by_suffix
-from ._limits import check_size, pillow_limit
+from ._limits import PICTURE_DAMAGE, check_size, pillow_limit
 from .probe import probe
 
 __all__ = [
@@ -115,7 +115,7 @@ def read_picture(path: PathLike, limits: LimitOptions | None = None) -> Picture:
         raise _no_picture(file, limits) from error
     except FfswapError:
         raise
-    except (OSError, SyntaxError, ValueError, EOFError, ArithmeticError) as error:
+    except PICTURE_DAMAGE as error:
         raise MediaError(f"is a damaged picture ({error})", file=file) from error
     return Picture(
         rgb=pixels,
