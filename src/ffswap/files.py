@@ -25,12 +25,14 @@ from .errors import (
 )
 
 __all__ = [
+    "LARGEST_TABLE",
     "Digests",
     "PathLike",
     "PendingFile",
     "Seal",
     "check_input",
     "file_digests",
+    "read_table",
     "write_error",
 ]
 
@@ -39,6 +41,9 @@ PathLike = str | os.PathLike[str]
 # Characters of an output's name in that of its temporary file: 160 bytes of UTF-8 at the most, so
 # that the whole stays below the 255 that file systems allow.
 _STEM = 40
+
+LARGEST_TABLE = 8 << 20
+"""Bytes of a recipe, catalogue or manifest: the catalogue of ffswap has 50 KB."""
 
 _CHUNK = 1 << 20  # bytes hashed at a time
 
@@ -114,6 +119,21 @@ def check_input(path: PathLike, allowed: str, fault: type[InputError]) -> Path:
     if not os.access(file, os.R_OK):
         raise fault("may not be read", file=file)
     return file
+
+
+def read_table(path: Path) -> bytes:
+    """The content of a file that people or programs write tables in: a recipe, a catalogue, a manifest.
+
+    Raises:
+        OSError: it cannot be read, is a pipe or a device, or is too large to be one.
+    """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise OSError(errno.EINVAL, "it is a pipe or a device")
+    with path.open("rb") as file:
+        data = file.read(LARGEST_TABLE + 1)
+    if len(data) > LARGEST_TABLE:
+        raise OSError(errno.EFBIG, f"it is larger than {LARGEST_TABLE} bytes")
+    return data
 
 
 def write_error(error: OSError, file: PathLike) -> OutputWriteError:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +15,7 @@ import filelock
 from .errors import CancelledError, OutputWriteError
 from .files import write_error
 
-__all__ = ["FolderLocks", "make_folder", "no_folder"]
+__all__ = ["FolderLocks", "make_folder", "no_folder", "open_to_others"]
 
 _POLL_S = 0.1  # how soon a wait for a lock notices that it is free, or that the caller gave up
 
@@ -34,6 +36,24 @@ def make_folder(folder: Path, content: str) -> None:
         raise no_folder(folder, content) from error
     except OSError as error:
         raise write_error(error, folder) from error
+
+
+def open_to_others(folder: Path) -> str | None:
+    """Why what lies in a folder may have been put there by somebody else; None: only by this user.
+
+    Only where there are users and rights of the POSIX kind; elsewhere nothing is known.
+    """
+    if os.name != "posix":
+        return None
+    try:
+        status = folder.stat()
+    except OSError:
+        return None
+    if status.st_mode & stat.S_IWOTH:
+        return f"everybody may write to {folder}"
+    if status.st_uid not in (0, os.geteuid()):
+        return f"{folder} belongs to another user"
+    return None
 
 
 def no_folder(folder: Path, content: str) -> OutputWriteError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from media_clips import Clip
 
 from ffswap.errors import FfswapError, OptionError
 from ffswap.media import ClipReader, ClipWriter, choose, probe
+from ffswap.media._trials import trial
 from ffswap.options import EncodeOptions
 from ffswap.options.encode import parse_bitrate
 
@@ -25,6 +27,16 @@ def encode(source: Path, target: Path, **asked: Any) -> tuple[Any, tuple[str, ..
                 writer.write(item)
             writer.finish()
         return plan, writer.warnings
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getscheduler"), reason="priorities of Linux")
+def test_no_encoder_makes_this_thread_a_real_time_one(tmp_path: Path) -> None:
+    source = Clip(tmp_path / "in.mkv", frames=3).make()
+    encode(source, tmp_path / "out.mkv", encoder="libsvtav1")
+    assert os.sched_getscheduler(0) == os.SCHED_OTHER
+    trial.cache_clear()
+    assert trial("libsvtav1", "yuv420p", 256, 256, ()).ok
+    assert os.sched_getscheduler(0) == os.SCHED_OTHER
 
 
 @pytest.mark.parametrize(

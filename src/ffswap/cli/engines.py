@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -32,13 +33,23 @@ _CHECKED = {
 }
 
 
+def _folder(given: Path | None) -> Path:
+    """The engine store; engines are native code, so that it matters who can write there."""
+    from ..locks import open_to_others
+
+    folder = engine_folder(given)
+    if (why := open_to_others(folder)) is not None:
+        note("warning", f"{why}: whoever does can replace engines, which are programs")
+    return folder
+
+
 @app.command("list")
 @completes_hints
 def list_command(engine_dir: EngineDir = None, as_json: _Json = False) -> int:
     """Show all engines, what was measured of them, and whether this machine can use them."""
     from ..pipeline import engine_shelf
 
-    folder = engine_folder(engine_dir)
+    folder = _folder(engine_dir)
     engines = engine_shelf.list_engines(folder)
     if as_json:
         result_json({"folder": str(folder), "engines": [one.as_dict() for one in engines]})
@@ -62,7 +73,7 @@ def verify_command(
     """Check all files, and run the engines that this machine can run. Exit code 5: one is bad."""
     from ..pipeline import engine_shelf
 
-    folder = engine_folder(engine_dir)
+    folder = _folder(engine_dir)
     found = engine_shelf.verify_engines(folder, tuple(models or ()))
     hint = "`ffswap engines prune` removes broken ones; `ffswap build-engine` builds them"
     return tell_verified(

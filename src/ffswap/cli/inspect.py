@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..options import LimitOptions
 from .errors import ExitCode
+from .limits import MaxHours, MaxMegapixels
 from .messages import printable, result, result_json
 
 if TYPE_CHECKING:
@@ -55,6 +57,8 @@ def command(
             help="look for the mark in the pixels, which decodes the file; or read credentials alone",
         ),
     ] = True,
+    max_megapixels: MaxMegapixels = 100.0,
+    max_hours: MaxHours = 24.0,
     as_json: Annotated[
         bool, typer.Option("--json", help="print the result as one JSON object")
     ] = False,
@@ -67,7 +71,8 @@ def command(
     # Imported when it is run: --help does not need it.
     from ..pipeline import inspect
 
-    found: Inspection = inspect.inspect(file, trust=trust, pixels=pixels)
+    limits = LimitOptions(megapixels=max_megapixels, hours=max_hours)
+    found: Inspection = inspect.inspect(file, trust=trust, pixels=pixels, limits=limits)
     if as_json:
         result_json(found.as_dict())
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -105,10 +106,14 @@ def main() -> None:
     # A stream that the caller has closed is None: what would go there goes nowhere.
     sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    # Pillow reports some damage to its log and in the error that it raises; one of the two is enough.
+    logging.getLogger("PIL").addHandler(logging.NullHandler())
     for stream in (sys.stdout, sys.stderr):
         # A name that the terminal's encoding cannot write is shown with escapes.
         with contextlib.suppress(AttributeError):
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     # SVT-AV1 prints a page about itself on stderr unless its own variable asks for errors only (1).
     os.environ.setdefault("SVT_LOG", "1")
+    # For processes that look which libraries load; the package does it for this one.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     app(prog_name="ffswap")

@@ -10,6 +10,7 @@ from typer.core import TyperCommand
 
 from ..errors import OptionError
 from ..options import (
+    LimitOptions,
     MaskKind,
     MeshSwapOptions,
     ModelOptions,
@@ -43,6 +44,7 @@ from .folders import (
     models_folder,
     own_catalogue,
 )
+from .limits import MaxHours, MaxMegapixels
 from .messages import note, printable, result, result_json
 from .progress import Display, make_display
 from .signals import StopSignals
@@ -209,6 +211,8 @@ def command(
     sign_cert: SignCertificate = None,
     sign_key: SignKey = None,
     sign_tsa: SignTimestamp = None,
+    max_megapixels: MaxMegapixels = 100.0,
+    max_hours: MaxHours = 24.0,
     device: _Device = "auto",
     precision: _Precision = None,
     engine_dir: EngineDir = None,
@@ -253,6 +257,7 @@ def command(
         ),
         label=label_options(label, label_position, label_size, label_time, label_font),
         credentials=credential_options(credentials, sign_cert, sign_key, sign_tsa),
+        limits=LimitOptions(megapixels=max_megapixels, hours=max_hours),
     )
     display, told = make_display(progress, quiet=quiet), Told(quiet=quiet)
     _check_stdout(output, as_json=as_json)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import EngineError, OutputWriteError
-from ..files import file_digests
+from ..files import file_digests, read_table
 from ..locks import no_folder
 from .key import SCHEMA
 from .manifest import Manifest, schema_of
@@ -56,7 +56,7 @@ def read_manifest(path: Path) -> Manifest:
         UnusableError: it is missing, cannot be read, is no manifest, or not the one of its name.
     """
     try:
-        content = path.read_bytes()
+        content = read_table(path)
     except FileNotFoundError:
         raise UnusableError("manifest has just been removed", damaged=False) from None
     except OSError as error:

@@ -64,6 +64,9 @@ def import_runtime() -> Any:
     Raises:
         MachineError: it is not installed, or cannot be loaded.
     """
+    # From 1.32 on the wheels for Linux tell their maker of every use unless this is set when they
+    # are loaded: an id in the user's cache and in the folder for temporary files, and events over HTTPS.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnxruntime
     except ImportError as error:
@@ -78,7 +81,8 @@ def library_errors() -> tuple[type[Exception], ...]:
     from onnxruntime.capi import onnxruntime_pybind11_state as binding
 
     found = [v for v in vars(binding).values() if isinstance(v, type) and issubclass(v, Exception)]
-    return (*found, RuntimeError)
+    # A message that quotes bytes of a damaged file is no text for the binding itself.
+    return (*found, RuntimeError, UnicodeDecodeError)
 
 
 def _translate(error: Exception, what: str, ours: tuple[str, ...]) -> FfswapError:

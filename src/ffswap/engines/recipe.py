@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from ..errors import InputMissingError, OptionError
-from ..files import PathLike
+from ..files import PathLike, read_table
 from ..options.build import LARGEST_BATCH, MAX_OPT_LEVEL, BuildOptions, Precision
 from .manifest import GateLimits
 from .observe import METHODS, Method
@@ -269,7 +269,7 @@ def load_recipe(path: PathLike) -> Recipe:
 
 def _tables(file: Path) -> dict[str, Any]:
     try:
-        tables: dict[str, Any] = tomllib.loads(file.read_bytes().decode("utf-8"))
+        tables: dict[str, Any] = tomllib.loads(read_table(file).decode("utf-8"))
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
         raise InputMissingError(
             "no such recipe", file=file, hint="a recipe is a TOML file such as engines/default.toml"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from ..carriers import Frames
 from ..errors import EncoderError
 from ._encoder_table import Container
 from ._files import fraction
+from ._priority import same_priority
 from ._remux import error_text
 from ._streams import add_video, encoder_clock
 from .colour import convert, planes_of
@@ -121,7 +123,9 @@ class VideoEncoder:
 
     def _run(self, frame: VideoFrame | None) -> list[Packet[VideoStream]]:
         try:
-            return [self._timed(self._stamped(packet)) for packet in self.stream.encode(frame)]
+            with nullcontext() if self.written else same_priority():  # the first opens the encoder
+                packets = self.stream.encode(frame)
+            return [self._timed(self._stamped(packet)) for packet in packets]
         except (av.FFmpegError, ValueError) as error:
             raise EncoderError(
                 f"{self._plan.name}: {error_text(error)}",

@@ -12,6 +12,8 @@ from av.container import InputContainer
 
 from ..errors import MediaError, OutputFormatError
 from ..files import PathLike, check_input
+from ..options import LimitOptions
+from ._limits import decoder_options
 
 __all__ = ["ALLOWED", "by_suffix", "fraction", "open_input"]
 
@@ -46,18 +48,23 @@ def by_suffix(path: PathLike, table: Mapping[str, T], kind: str) -> T:
     raise OutputFormatError(f"{given}; allowed: {', '.join(table)}", file=path)
 
 
-def open_input(path: PathLike) -> InputContainer:
+def open_input(path: PathLike, limits: LimitOptions | None = None) -> InputContainer:
     """An open container; the caller closes it.
+
+    Args:
+        path: of the file.
+        limits: on the frames that are decoded to learn what it is; None: the usual ones.
 
     Raises:
         InputMissingError: no such file, or it is a folder.
         MediaError: empty, or nothing that FFmpeg can read.
     """
     file = check_input(path, ALLOWED, MediaError)
+    options = decoder_options(limits or LimitOptions())
     try:
-        container = av.open(f"file:{file.absolute()}", metadata_errors="replace")
+        container = av.open(f"file:{file.absolute()}", options=options, metadata_errors="replace")
     except TypeError:  # PyAV 19 has no such argument, and needs none
-        container = _open_plain(file)
+        container = _open_plain(file, options)
     except av.FFmpegError as error:
         raise _unreadable(file, error) from error
     if container.format.name in _NOT_MEDIA:
@@ -66,9 +73,9 @@ def open_input(path: PathLike) -> InputContainer:
     return container
 
 
-def _open_plain(file: Path) -> InputContainer:
+def _open_plain(file: Path, options: dict[str, str]) -> InputContainer:
     try:
-        return av.open(f"file:{file.absolute()}")
+        return av.open(f"file:{file.absolute()}", options=options)
     except av.FFmpegError as error:
         raise _unreadable(file, error) from error
 

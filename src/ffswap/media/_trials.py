@@ -15,6 +15,7 @@ import numpy as np
 from av.video.codeccontext import VideoCodecContext
 
 from ._encoder_table import ENCODERS
+from ._priority import same_priority
 
 __all__ = ["TRIAL_PX", "EncoderStatus", "list_usable", "logged", "trial", "usable"]
 
@@ -57,7 +58,7 @@ def trial(
     encoder: str, pix_fmt: str, width: int, height: int, options: tuple[tuple[str, str], ...]
 ) -> EncoderStatus:
     """Encode one grey frame."""
-    with logged(av.logging.ERROR), av.logging.Capture() as log:
+    with logged(av.logging.ERROR), av.logging.Capture() as log, same_priority():
         try:
             context = av.CodecContext.create(encoder, "w")
             if not isinstance(context, VideoCodecContext):

@@ -94,7 +94,7 @@ def _times(info: ClipInfo) -> tuple[list[int], int]:
     step = max(1, round(1 / (info.rate or Fraction(25)) / info.time_base))
     times: list[int] = []
     stop = 0
-    with open_input(info.path) as container:
+    with open_input(info.path, info.limits) as container:
         stream = video_stream(container, info.path)
         for packet in container.demux(stream):
             if not packet.size or packet.is_discard:

@@ -17,7 +17,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from ..carriers import Colour, Frames, PixelFormat, Plane
 from ..errors import FfswapError, MediaError, OptionError, OutputFormatError
 from ..files import PathLike, PendingFile, Seal, check_input, write_error
+from ..options import LimitOptions
 from ._files import by_suffix
+from ._limits import PICTURE_DAMAGE, check_size, pillow_limit
 from .probe import probe
 
 __all__ = [
@@ -82,22 +84,26 @@ class Picture:
             raise OptionError(f"alpha has shape {self.alpha.shape}, not {(height, width)}")
 
 
-def read_picture(path: PathLike) -> Picture:
+def read_picture(path: PathLike, limits: LimitOptions | None = None) -> Picture:
     """Read a picture and turn it upright as its EXIF orientation says.
 
     Args:
         path: of the file.
+        limits: what it is refused for being too large; None: the usual ones.
 
     Raises:
         InputMissingError: no such file, or it is a folder.
-        MediaError: no picture, a video, damaged, or larger than Pillow thinks safe.
+        MediaError: no picture, a video, damaged, or larger than the limits.
     """
-    file = check_input(path, _ALLOWED, MediaError)
+    file, limits = check_input(path, _ALLOWED, MediaError), limits or LimitOptions()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(file) as image:
+            with pillow_limit(None):
+                opened = Image.open(file)
+            with opened as image:
+                check_size(image.width, image.height, limits, file)
                 notes = _losses(image)
                 kind = image.format or "PNG"
                 image.load()
@@ -106,12 +112,12 @@ def read_picture(path: PathLike) -> Picture:
                 exif = upright.getexif()
                 pixels, alpha, same_space = _to_rgb(upright)
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise MediaError(
-            f"has more pixels than is safe to open (allowed: {Image.MAX_IMAGE_PIXELS})", file=file
-        ) from error
+        raise MediaError(f"holds a picture of too many pixels ({error})", file=file) from error
     except UnidentifiedImageError as error:
-        raise _no_picture(file) from error
-    except (OSError, SyntaxError, ValueError, EOFError, ArithmeticError) as error:
+        raise _no_picture(file, limits) from error
+    except FfswapError:
+        raise
+    except PICTURE_DAMAGE as error:
         raise MediaError(f"is a damaged picture ({error})", file=file) from error
     return Picture(
         rgb=pixels,
@@ -123,9 +129,9 @@ def read_picture(path: PathLike) -> Picture:
     )
 
 
-def _no_picture(file: Path) -> MediaError:
+def _no_picture(file: Path, limits: LimitOptions) -> MediaError:
     try:
-        found = probe(file)
+        found = probe(file, limits)
     except FfswapError:
         return MediaError(f"is not a picture that can be read; give {_ALLOWED}", file=file)
     kind = "picture" if found.is_picture else "video"

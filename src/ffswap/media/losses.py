@@ -7,7 +7,7 @@ import io
 import av
 
 from ..files import PathLike
-from ..options import EncodeOptions
+from ..options import EncodeOptions, LimitOptions
 from ._encoder_table import container_of
 from ._streams import Copies, tell_services
 from .encoders import choose
@@ -16,13 +16,16 @@ from .reader import ClipReader
 __all__ = ["foresee"]
 
 
-def foresee(target: PathLike, output: PathLike, encode: EncodeOptions) -> tuple[str, ...]:
+def foresee(
+    target: PathLike, output: PathLike, encode: EncodeOptions, limits: LimitOptions | None = None
+) -> tuple[str, ...]:
     """Sentences about what cannot come along from one file into another; empty: all can.
 
     Args:
         target: the clip.
         output: its suffix names the container; nothing is written.
         encode: how the video will be encoded.
+        limits: what the clip is refused for being too large or too long; None: the usual ones.
 
     Raises:
         InputMissingError: there is no such clip.
@@ -32,7 +35,7 @@ def foresee(target: PathLike, output: PathLike, encode: EncodeOptions) -> tuple[
         EncoderError: the encoder does not work on this machine.
     """
     form = container_of(output)
-    with ClipReader(target) as reader:
+    with ClipReader(target, limits=limits) as reader:
         plan = choose(output, reader.info, encode)
         container = av.open(io.BytesIO(), "w", format=form.format)  # never begun, so never written
         copies = Copies(container, reader, form, str(output)[str(output).rfind(".") :])

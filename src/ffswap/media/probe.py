@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,10 @@ from av.video.stream import VideoStream
 from ..carriers import Colour, PixelFormat
 from ..errors import MediaError
 from ..files import PathLike
+from ..options import LimitOptions
 from ._described import described
 from ._files import ALLOWED, fraction, open_input
+from ._limits import check_size, declared_size, decoder_options
 from .colour import colour_of, pixel_format, replacement_format
 
 __all__ = ["ALPHA_TAG", "ClipInfo", "Mastering", "StreamInfo", "probe"]
@@ -100,6 +102,7 @@ class ClipInfo:
         profile: of the codec, in FFmpeg's words, or None.
         field_order: FFmpeg's name (``progressive``, ``tt``, ``bb``, ``tb``, ``bt``), or None.
         siting: where chroma samples lie, by FFmpeg's name (``left``, ``topleft``, ...), or None.
+        limits: under which it was opened, and is to be opened again.
     """
 
     path: Path
@@ -128,21 +131,43 @@ class ClipInfo:
     profile: str | None = None
     field_order: str | None = None
     siting: str | None = None
+    limits: LimitOptions = field(default_factory=LimitOptions)
 
 
-def probe(path: PathLike) -> ClipInfo:
+def probe(path: PathLike, limits: LimitOptions | None = None) -> ClipInfo:
     """Look at a clip: its headers and its first frame.
 
     Args:
         path: of the file.
+        limits: what it is refused for being too large; None: the usual ones.
 
     Raises:
         InputMissingError: there is no such file, or it is a folder.
-        MediaError: empty, no media, no video stream, or nothing of it can be decoded.
+        MediaError: empty, no media, no video stream, nothing of it can be decoded, or its frames
+            are too large.
     """
-    with open_input(path) as container:
-        stream = video_stream(container, path)
-        return _describe(container, stream, _first_frame(container, stream, path), Path(path))
+    limits = limits or LimitOptions()
+    with open_input(path, limits) as container:
+        stream = limited_stream(container, path, limits)
+        try:
+            frame = _first_frame(container, stream, path)
+        except MediaError:
+            check_size(*(declared_size(Path(path)) or (0, 0)), limits, path)
+            raise
+        check_size(frame.width, frame.height, limits, path)
+        return replace(_describe(container, stream, frame, Path(path)), limits=limits)
+
+
+def limited_stream(container: InputContainer, path: PathLike, limits: LimitOptions) -> VideoStream:
+    """The video stream to edit, whose decoder refuses frames that are too large.
+
+    Raises:
+        MediaError: there is none, or the file says that its frames are too large.
+    """
+    stream = video_stream(container, path)
+    check_size(stream.width, stream.height, limits, path)
+    stream.codec_context.options = decoder_options(limits)
+    return stream
 
 
 def video_stream(container: InputContainer, path: PathLike) -> VideoStream:
@@ -169,7 +194,8 @@ def video_stream(container: InputContainer, path: PathLike) -> VideoStream:
 def stream_info(stream: Stream) -> StreamInfo:
     """The short description of a stream."""
     context = stream.codec_context
-    codec = context.name if context is not None else stream.name
+    # without a decoder some sorts of stream have no name, depending on the version of PyAV
+    codec = context.name if context is not None else getattr(stream, "name", None)
     return StreamInfo(
         stream.index, stream.type, codec or "unknown", stream.metadata.get("language")
     )

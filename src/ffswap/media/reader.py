@@ -17,14 +17,15 @@ from ..carriers import Frames
 from ..closing import Closing
 from ..errors import InternalError, MediaError, OptionError
 from ..files import PathLike
-from ..options import Position
+from ..options import LimitOptions, Position
 from ._clock import AnyPacket, Clock
 from ._files import fraction, open_input
 from ._integrity import Tally, is_cut_short, missing_frames
+from ._limits import check_length
 from ._parts import Parts, ReaderMark, SegmentBreak
 from ._trim import resolve
 from .colour import colour_of, convert, pixel_format, planes_of, upright
-from .probe import MAX_FAILED_PACKETS, pixel_aspect, probe, tagged_duration, video_stream
+from .probe import MAX_FAILED_PACKETS, limited_stream, pixel_aspect, probe, tagged_duration
 
 __all__ = ["MAX_FAILED_PACKETS", "ClipReader", "CopiedPackets", "ReadSummary"]
 
@@ -100,10 +101,12 @@ class ClipReader(Closing):
         segment_s: length of a segment in seconds; a `SegmentBreak` comes between two, and no batch
             reaches over it. None: the clip is one segment.
         mark: of a `SegmentBreak`, for the same clip and range: its frames are handed out from there on.
+        limits: what it is refused for being too large or too long; None: the usual ones.
 
     Raises:
         InputMissingError: there is no such file, or it is a folder.
-        MediaError: no media, no video stream, or nothing of it can be decoded.
+        MediaError: no media, no video stream, nothing of it can be decoded, or it is too large or
+            too long.
         OptionError: start and end are not within the clip, in this order.
     """
 
@@ -117,17 +120,21 @@ class ClipReader(Closing):
         batch_frames: int = 8,
         segment_s: float | None = None,
         mark: ReaderMark | None = None,
+        limits: LimitOptions | None = None,
     ) -> None:
         if batch_frames < 1:
             raise OptionError(f"batch_frames is {batch_frames}; allowed: 1 or more")
-        self.info = probe(path)
+        self.info = probe(path, limits)
         self._threads = threads or 0
         self._batch = batch_frames
         self.window = resolve(self.info, start, end)
         self._segment_s, self._mark = segment_s, mark
         self._failed = 0 if mark is None else mark.failed
         self._failed_in_a_row = self._damaged = self._dropped = 0
+        if not self.window.trims:
+            check_length(self.info.duration_s or 0, self.info.limits, path)
         self._frames = 0
+        self._first: int | None = None
         self._warnings: list[str] = list(self.info.warnings)
         self._summary: ReadSummary | None = None
         self._started = False
@@ -135,8 +142,9 @@ class ClipReader(Closing):
         self._open()
 
     def _open(self) -> None:
-        self.container = open_input(self.info.path)
-        self.stream = video_stream(self.container, self.info.path)
+        info = self.info
+        self.container = open_input(info.path, info.limits)
+        self.stream = limited_stream(self.container, info.path, info.limits)
         self.stream.thread_type = "AUTO"
         self.stream.codec_context.thread_count = self._threads
         self._tally = Tally(rate=self.info.rate)
@@ -330,6 +338,9 @@ class ClipReader(Closing):
             return
         if window.start is not None and pts < window.start:
             return
+        self._first = pts if self._first is None else self._first
+        length = (pts - self._first) * self.info.time_base
+        check_length(length, self.info.limits, self.info.path, frame=self._frames)
         if mark := self._parts.arrives(pts):
             self._go_on(mark, pts)
         if self._parts.ahead:

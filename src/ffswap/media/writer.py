@@ -20,6 +20,7 @@ from ._encoder_table import container_of
 from ._encoding import VideoEncoder
 from ._matroska import set_display_size
 from ._parts import SegmentBreak
+from ._priority import same_priority
 from ._remux import error_text, kept_tags, moved_chapters, refuse_same, unwrapped
 from ._streams import Copies, display_size, muxer_options, tell_services
 from .encoders import EncoderPlan
@@ -233,7 +234,8 @@ class ClipWriter:
         self._output.metadata.update(kept_tags(source.metadata))
         self._output.set_chapters(moved_chapters(source, self._reader.window))
         try:
-            self._output.start_encoding()
+            with same_priority():
+                self._output.start_encoding()
         except (av.FFmpegError, ValueError) as error:
             if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
                 raise write_error(error, file.path) from error

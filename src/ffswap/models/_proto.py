@@ -15,6 +15,7 @@ from ..onnx_nodes import subgraphs
 
 __all__ = [
     "DEFAULT_DOMAINS",
+    "LARGEST_FILE",
     "Used",
     "copied",
     "copy_fields",
@@ -28,6 +29,9 @@ __all__ = [
     "walk",
     "without_weights",
 ]
+
+LARGEST_FILE = 2**31 - 1
+"""Bytes. Protobuf, of which an ONNX file is made, reads and writes messages of at most this size."""
 
 # Both name the operators of the ONNX standard itself.
 DEFAULT_DOMAINS = ("", "ai.onnx")

@@ -10,7 +10,10 @@ from pathlib import Path
 from ..errors import CancelledError, ModelError
 from ..files import write_error
 
-__all__ = ["hash_beside", "link_or_copy", "parse_crc32"]
+__all__ = ["HASH_BYTES", "hash_beside", "link_or_copy", "parse_crc32"]
+
+HASH_BYTES = 64
+"""Of a ``.hash`` file that are read: more than 8 digits and blanks; a web page is longer."""
 
 _CHUNK = 1 << 22  # bytes copied between two looks at whether the caller gave up
 
@@ -55,7 +58,10 @@ def hash_beside(file: Path) -> str | None:
     """
     path = file.with_suffix(".hash")
     try:
-        crc32 = parse_crc32(path.read_bytes())
+        if not path.is_file():  # a pipe would wait
+            return None
+        with path.open("rb") as data:
+            crc32 = parse_crc32(data.read(HASH_BYTES))
     except OSError:
         return None
     if crc32 is None:

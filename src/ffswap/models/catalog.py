@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ..carriers import F32
 from ..errors import InternalError, ModelError, OptionError
-from ..files import check_input
+from ..files import check_input, read_table
 from ._reading import NAME, check_keys, read, read_points
 from .spec import Kind, ModelSpec, SourceInput
 
@@ -298,7 +298,7 @@ def load_catalog(extra: Path | None = None) -> Catalog:
         return _catalog()
     file = check_input(extra, "a catalogue, such as the example in docs/models.md", ModelError)
     try:
-        return parse_catalog(file.read_bytes().decode("utf-8"), _catalog())
+        return parse_catalog(read_table(file).decode("utf-8"), _catalog())
     except UnicodeDecodeError as error:
         raise ModelError("the catalogue is not text in UTF-8", file=file) from error
     except OSError as error:

@@ -28,7 +28,8 @@ from urllib.request import HTTPRedirectHandler, OpenerDirector, Request, build_o
 from .._version import __version__
 from ..errors import CancelledError, DownloadError, OutputWriteError
 from ..files import write_error
-from ._store_files import parse_crc32
+from ._proto import LARGEST_FILE
+from ._store_files import HASH_BYTES, parse_crc32
 from .logins import login_of, without_login
 
 __all__ = ["Limits", "Progress", "discard", "download", "published_crc32"]
@@ -37,7 +38,6 @@ Progress = Callable[[int, "int | None"], None]
 """Called with the bytes that are there and the bytes of the whole file, or None."""
 
 _CHUNK = 1 << 18  # bytes read at a time: some ten looks a second at 20 Mbit/s
-_HASH_BYTES = 64  # more than 8 digits and blanks; a web page is longer
 _ABSENT = (401, 403, 404, 410)  # what servers answer when there is no such file
 _RANGE_NOT_SATISFIABLE = 416
 _PARTIAL = 206
@@ -164,7 +164,7 @@ def published_crc32(
             raise _stopped(beside)
         try:
             with _open(beside, {}, login, limits) as response, _network(limits):
-                text = response.read(_HASH_BYTES)
+                text = response.read(HASH_BYTES)
             break
         except HTTPError as error:
             if error.code in _ABSENT:
@@ -216,6 +216,7 @@ def _fetch(
                 if response.headers.get_content_type() == _WEB_PAGE:
                     raise _BrokenError("is a web page, not a model", again=False)
                 _begin(part, url, response.headers, total)
+            _check_size(total or 0)
             _check_space(part, total, have)
             _copy(response, part, have, total, limits, progress, cancel)
     except HTTPError as error:
@@ -326,6 +327,7 @@ def _copy(
                 chunk = response.read1(_CHUNK if total is None else min(_CHUNK, total - have))
             if not chunk:
                 break
+            _check_size(have + len(chunk))
             _write(file, chunk, part)
             have += len(chunk)
         _write(file, b"", part)
@@ -384,6 +386,12 @@ def _begin(part: Path, url: str, headers: Message, total: int | None) -> None:
             _sidecar(part).unlink(missing_ok=True)
     except OSError as error:
         raise write_error(error, part) from error
+
+
+def _check_size(size: int) -> None:
+    """Refuse to fetch what is too large to be a model, or has no end."""
+    if size > LARGEST_FILE:
+        raise _BrokenError(f"is {size} bytes long; allowed: at most {LARGEST_FILE}", again=False)
 
 
 def _check_space(part: Path, total: int | None, have: int) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections.abc import Iterable, Iterator
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import onnx
@@ -15,35 +15,33 @@ from google.protobuf.message import DecodeError
 from ..errors import InternalError, ModelError
 from ..files import PathLike, PendingFile, check_input, write_error
 from ..onnx_nodes import subgraphs
-from ._proto import copy_fields, default_opset, size_of
+from ._external import all_tensors, fetch
+from ._proto import LARGEST_FILE, copy_fields, default_opset, size_of
 
-__all__ = ["ALLOWED", "Graph", "fingerprint", "load_onnx", "parse_onnx", "save_onnx"]
+__all__ = [
+    "ALLOWED",
+    "Graph",
+    "fingerprint",
+    "load_onnx",
+    "parse_onnx",
+    "read_onnx",
+    "save_onnx",
+]
 
 Graph = onnx.ModelProto
 """A whole model; for those who only hand it on."""
 
 ALLOWED = "an ONNX file"
 
-# Bytes. Protobuf, of which an ONNX file is made, reads and writes messages below this size.
-_PROTOBUF_LIMIT = 2**31
-
 # Bytes of weights above which they go into a file of their own: what is left of protobuf's limit
 # is for the graph, of which the largest known take 2 MB.
-_WEIGHTS_LIMIT = _PROTOBUF_LIMIT - 2**26
+_WEIGHTS_LIMIT = LARGEST_FILE - 2**26
 
 # Bytes: smaller tensors stay in the model file, where shape inference looks for shapes and axes.
 _LEAST_EXTERNAL = 1024
 
 # Bytes: so that weights can be mapped into memory, as the ONNX standard advises.
 _ALIGNMENT = 4096
-
-# Types of which a value takes whole bytes, and as many in every version of the onnx package.
-_WHOLE_BYTES = {
-    onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE, onnx.TensorProto.BOOL,
-    onnx.TensorProto.INT8, onnx.TensorProto.INT16, onnx.TensorProto.INT32, onnx.TensorProto.INT64,
-    onnx.TensorProto.UINT8, onnx.TensorProto.UINT16, onnx.TensorProto.UINT32,
-    onnx.TensorProto.UINT64,
-}  # fmt: skip
 
 # What is given in place of an ONNX file, by its first bytes: (offset, bytes, what it is).
 _LOOKS = (
@@ -87,21 +85,35 @@ def load_onnx(path: PathLike) -> onnx.ModelProto:
             missing, too short, or lies outside the model's folder.
     """
     file = check_input(path, ALLOWED, ModelError)
-    if file.stat().st_size >= _PROTOBUF_LIMIT:
-        raise ModelError(
-            f"is {file.stat().st_size} bytes long; allowed: less than {_PROTOBUF_LIMIT}", file=file,
-            hint="save it with its weights in a second file (external data)",
-        )  # fmt: skip
-    try:
-        data = file.read_bytes()
-    except OSError as error:
-        raise ModelError(f"could not be read ({error.strerror or error})", file=file) from error
-    model = _parse(data, file)
-    del data
-    for tensor in _tensors(model.graph):
+    model = _parse(read_onnx(file), file)
+    budget: dict[Path, int] = {}
+    for tensor in all_tensors(model):
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
-            _fetch(tensor, file)
+            fetch(tensor, file, budget)
     return model
+
+
+def read_onnx(path: Path, name: str | None = None) -> bytes:
+    """The content of a file that may be an ONNX file.
+
+    Args:
+        path: of the file.
+        name: for messages; None: the path.
+
+    Raises:
+        ModelError: it cannot be read, or is too large.
+    """
+    shown = name or path
+    try:
+        size = path.stat().st_size
+        if size > LARGEST_FILE:
+            raise ModelError(
+                f"is {size} bytes long; allowed: at most {LARGEST_FILE}", file=shown,
+                hint="save it with its weights in a second file (external data)",
+            )  # fmt: skip
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"cannot be read ({error.strerror or error})", file=shown) from error
 
 
 def parse_onnx(data: bytes, name: str) -> onnx.ModelProto:
@@ -115,7 +127,7 @@ def parse_onnx(data: bytes, name: str) -> onnx.ModelProto:
         ModelError: it is not ONNX, damaged, cut short or without a graph, or has weights elsewhere.
     """
     model = _parse(data, name)
-    for tensor in _tensors(model.graph):
+    for tensor in all_tensors(model):
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
             raise ModelError(
                 f"the weights of {tensor.name!r} are in another file; allowed: all in one",
@@ -151,84 +163,6 @@ def _what_it_is(data: bytes, otherwise: str = "is not ONNX") -> str:
     if data[:1] == b"\x08" and otherwise == "is not ONNX":
         return "begins like ONNX, but is damaged or cut short"
     return otherwise
-
-
-def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
-    """All tensors with values: initialisers, attributes, those of bodies."""
-    yield from graph.initializer
-    for sparse in graph.sparse_initializer:
-        yield from (sparse.values, sparse.indices)
-    for node in graph.node:
-        for item in node.attribute:
-            if item.type == onnx.AttributeProto.TENSOR:
-                yield item.t
-            elif item.type == onnx.AttributeProto.TENSORS:
-                yield from item.tensors
-        for body in subgraphs(node):
-            yield from _tensors(body)
-
-
-def _fetch(tensor: onnx.TensorProto, file: Path) -> None:
-    """Read the values of a tensor from the file that holds them."""
-    entries = {entry.key: entry.value for entry in tensor.external_data}
-    source = _locate(entries.get("location", ""), tensor.name, file)
-    try:
-        offset, length = int(entries.get("offset", 0)), int(entries.get("length", 0))
-    except ValueError as error:
-        raise ModelError(
-            f"is damaged: where the weights of {tensor.name!r} are", file=file
-        ) from error
-    exact = tensor.data_type in _WHOLE_BYTES
-    needed = size_of(tensor) if exact else length
-    if min(offset, length) < 0 or length not in (0, needed):
-        raise ModelError(
-            f"is damaged: {length} bytes of weights at {offset} for {tensor.name!r} "
-            f"{tuple(tensor.dims)}; needed: {needed}",
-            file=file,
-        )
-    try:
-        with source.open("rb") as data:
-            there = os.fstat(data.fileno()).st_size
-            if there < offset + needed:
-                raise ModelError(
-                    f"its weights in {source.name!r} are cut short: {there} bytes, and "
-                    f"{tensor.name!r} ends at {offset + needed}",
-                    file=file, hint=f"fetch {source.name} again",
-                )  # fmt: skip
-            data.seek(offset)
-            tensor.raw_data = data.read(needed if exact or length else -1)
-    except FileNotFoundError as error:
-        raise ModelError(
-            f"its weights are in {source.name!r}, and there is no such file", file=file,
-            hint=f"put {source.name} into {os.fspath(source.parent)}",
-        ) from error  # fmt: skip
-    except OSError as error:
-        raise ModelError(
-            f"its weights in {source.name!r} could not be read ({error.strerror or error})",
-            file=file,
-        ) from error
-    tensor.data_location = onnx.TensorProto.DEFAULT
-    del tensor.external_data[:]
-
-
-def _locate(location: str, tensor: str, file: Path) -> Path:
-    """The file that a model names for weights, if it is in the model's folder."""
-    parts = (*PurePosixPath(location).parts, *PureWindowsPath(location).parts)
-    outside = (
-        not location
-        or PurePosixPath(location).is_absolute()
-        or bool(PureWindowsPath(location).anchor)
-        or ".." in parts
-    )
-    source = file.parent / location
-    # Download caches hold links, model and weights side by side at both ends of them.
-    homes = (file.parent.resolve(), file.resolve().parent)
-    if outside or not any(source.resolve().is_relative_to(home) for home in homes):
-        raise ModelError(
-            f"the weights of {tensor!r} are in {location!r}; allowed: a file in the model's folder",
-            file=file,
-        )
-    return source
 
 
 def save_onnx(

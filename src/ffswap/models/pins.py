@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from ..errors import ModelError
-from ..files import PendingFile, write_error
+from ..files import PendingFile, read_table, write_error
 
 __all__ = ["Consent", "Pin", "Record", "State", "Status", "now"]
 
@@ -82,7 +82,7 @@ class Record:
             ModelError: it cannot be read, is no such file, or is of another model.
         """
         try:
-            data = json.loads(path.read_text("utf-8"))
+            data = json.loads(read_table(path).decode("utf-8"))
         except (FileNotFoundError, NotADirectoryError):
             return cls(model=model)
         except OSError as error:

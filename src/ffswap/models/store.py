@@ -26,9 +26,10 @@ from typing import Literal
 from ..errors import InternalError, ModelError, OptionError, OutputWriteError
 from ..files import Digests, PathLike, check_input, file_digests, write_error
 from ..locks import FolderLocks
+from ._proto import LARGEST_FILE
 from ._store_files import hash_beside, link_or_copy
 from .interface import check_interface
-from .onnx_files import ALLOWED, parse_onnx
+from .onnx_files import ALLOWED, parse_onnx, read_onnx
 from .pins import Consent, Pin, Record, State, now
 from .spec import ModelSpec
 
@@ -171,6 +172,8 @@ class ModelStore:
         """
         given = check_input(file, ALLOWED, ModelError)
         source = given.resolve()
+        if (size := given.stat().st_size) > LARGEST_FILE:  # before it is copied and hashed
+            raise ModelError(f"is {size} bytes long; allowed: at most {LARGEST_FILE}", file=given)
         if spec.embedded:
             raise OptionError(f"{spec.name} comes with ffswap; no file can take its place")
         with self.lock(spec, cancel=cancel):
@@ -254,12 +257,7 @@ class ModelStore:
 
     def _check_net(self, spec: ModelSpec, file: Path, origin: str) -> None:
         """Refuse a file that is not ONNX, or not the net that the catalogue describes."""
-        try:
-            data = file.read_bytes()
-        except OSError as error:
-            raise ModelError(f"cannot be read ({error.strerror or error})", file=origin) from error
-        graph = parse_onnx(data, origin)
-        del data  # both hold all weights
+        graph = parse_onnx(read_onnx(file, origin), origin)
         check_interface(graph, spec, among=self._among, file=origin)
 
     def holds(self, spec: ModelSpec) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from .build import BuildOptions, Precision
 from .disclosure import CredentialOptions, LabelOptions, LabelPosition
 from .encode import EncodeOptions
+from .limits import LimitOptions
 from .position import Position
 from .swap import (
     DetectOptions,
@@ -26,6 +27,7 @@ __all__ = [
     "FaceChoice",
     "LabelOptions",
     "LabelPosition",
+    "LimitOptions",
     "MaskKind",
     "MeshSwapOptions",
     "ModelOptions",

@@ -11,6 +11,7 @@ from .build import Precision
 from .checks import require
 from .disclosure import CredentialOptions, LabelOptions
 from .encode import EncodeOptions
+from .limits import LimitOptions
 from .position import Position
 
 __all__ = [
@@ -259,6 +260,7 @@ class SwapOptions:
         overwrite: replace the output if it exists, and what lies beside it to vouch for it.
         label: text that is drawn into the frames, or None.
         credentials: who vouches for the output.
+        limits: what pictures and clips are refused for being too large.
     """
 
     faces: str = "largest"
@@ -280,6 +282,7 @@ class SwapOptions:
     encode: EncodeOptions = field(default_factory=EncodeOptions)
     label: LabelOptions | None = None
     credentials: CredentialOptions = field(default_factory=CredentialOptions)
+    limits: LimitOptions = field(default_factory=LimitOptions)
 
     def __post_init__(self) -> None:
         FaceChoice.parse(self.faces)

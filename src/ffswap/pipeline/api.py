@@ -7,13 +7,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TypeAlias
 
 from ..carriers import Plane
 from ..errors import CancelledError, OptionError, OutputError, OutputExistsError
 from ..files import PendingFile
+from ..locks import open_to_others
 from ..media import (
     ClipInfo,
     Picture,
@@ -90,22 +91,22 @@ def swap(
     photo, target, output = None if source is None else Path(source), Path(target), Path(output)
     photos = _photos(photo, options)
     # What is no picture is refused before anything is loaded, and not decoded again then.
-    read = lru_cache(maxsize=len(photos))(read_picture)
+    read = lru_cache(maxsize=len(photos))(partial(read_picture, limits=options.limits))
     for path in photos.values():
         if not path.is_dir():
             read(path)
-    info = probe(target)
+    info = probe(target, options.limits)
     _check_output({**photos, "target": target}, output, options.overwrite)
     check_sidecar(output, options.credentials, overwrite=options.overwrite)
     if notify is not None and not info.is_picture:
-        for sentence in foresee(target, output, options.encode):
+        for sentence in foresee(target, output, options.encode, options.limits):
             notify(sentence)
     sealer, notes = open_sealer(options.credentials, target, cancel)
     kept = (None if one is None else Path(one) for one in (models, catalog, engines, kernels))
     folders = Folders(**dict(zip(("models", "catalog", "engines", "kernels"), kept, strict=True)))
     with open_workplace(options, folders, read, info) as place:
         cast, warnings = place.chain.cast(photo)
-        warnings = (*place.notes, *warnings, *notes)
+        warnings = (*place.notes, *warnings, *notes, *_shared(folders.models))
         files = {**photos, "target": target, **_own_files(place.chain, options)}
         job = _Job(place, cast, info, output, options, sealer, files)
         if info.is_picture:
@@ -130,6 +131,12 @@ def _own_files(chain: Chain, options: SwapOptions) -> dict[str, Path]:
     if options.label is not None and options.label.font is not None:
         files["the font"] = Path(options.label.font)
     return files
+
+
+def _shared(models: Path | None) -> tuple[str, ...]:
+    """A warning where others may have put files into the folder of models."""
+    why = None if models is None else open_to_others(models)
+    return () if why is None else (f"{why}: the models there may be somebody else's",)
 
 
 def tune_process() -> None:
@@ -238,7 +245,7 @@ class _Job:
     def picture(self, warnings: Sequence[str], cancel: threading.Event | None) -> SwapReport:
         options = self._options
         _refuse_clip_options(options)
-        target = read_picture(self._info.path)
+        target = read_picture(self._info.path, options.limits)
         swap = self._swap
         begun = time.perf_counter()
         result = _swap_picture(swap, target)

@@ -52,6 +52,7 @@ class ClipJob:
         return ClipReader(
             info.path, start=options.start, end=options.end, threads=options.threads,
             batch_frames=batch_frames(info.width, info.height), segment_s=segment_s, mark=mark,
+            limits=options.limits,
         )  # fmt: skip
 
     def writer(self, reader: ClipReader) -> ClipWriter:

@@ -21,7 +21,7 @@ from .machine import find_libraries
 __all__ = ["facts_of"]
 
 # Options that do not change frames, and those that name files, whose content counts.
-_LEFT_OUT = frozenset({"overwrite", "unfinished", "credentials", "reference", "people"})
+_LEFT_OUT = frozenset({"overwrite", "unfinished", "credentials", "reference", "people", "limits"})
 
 
 def facts_of(

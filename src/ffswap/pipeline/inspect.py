@@ -9,6 +9,7 @@ from typing import Any, Literal
 from ..errors import FfswapError, MediaError
 from ..files import PathLike, check_input
 from ..media import probe
+from ..options import LimitOptions
 from ..provenance.reading import Credentials, read_credentials
 from .marks import MarkFound, find_mark
 
@@ -47,7 +48,13 @@ class Inspection:
         }
 
 
-def inspect(path: PathLike, *, trust: PathLike | None = None, pixels: bool = True) -> Inspection:
+def inspect(
+    path: PathLike,
+    *,
+    trust: PathLike | None = None,
+    pixels: bool = True,
+    limits: LimitOptions | None = None,
+) -> Inspection:
     """Read the content credentials of a video or a picture, in it or beside it, and look for the mark.
 
     Nothing is fetched from the network.
@@ -56,6 +63,7 @@ def inspect(path: PathLike, *, trust: PathLike | None = None, pixels: bool = Tru
         path: of the file.
         trust: PEM file with certificates of authorities whose signers the caller trusts, or None.
         pixels: whether to look for the mark in them, which decodes the file until the mark is plain.
+        limits: what it is refused for being too large to decode; None: the usual ones.
 
     Returns:
         What was found.
@@ -68,30 +76,32 @@ def inspect(path: PathLike, *, trust: PathLike | None = None, pixels: bool = Tru
     file = check_input(path, "a video or a picture", MediaError)
     found = read_credentials(file, None if trust is None else Path(trust))
     if found is None:
-        _check_media(file)
-    mark = _find_mark(file, found) if pixels else None
+        _check_media(file, limits)
+    mark = _find_mark(file, found, limits) if pixels else None
     return Inspection(file=str(file), verdict=_verdict(found, mark), credentials=found, mark=mark)
 
 
-def _check_media(file: Path) -> None:
+def _check_media(file: Path, limits: LimitOptions | None) -> None:
     """Refuse what is no media; a file that was tampered with need not be any more.
 
     Raises:
         MediaError: it is none.
     """
     try:
-        probe(file)
+        probe(file, limits)
     except FfswapError as error:
         raise MediaError(
             "holds no content credentials, and is no video or picture that can be read", file=file,
-            hint=error.message,
+            hint=error.message if error.hint is None else f"{error.message} ({error.hint})",
         ) from error  # fmt: skip
 
 
-def _find_mark(file: Path, found: Credentials | None) -> MarkFound | None:
+def _find_mark(
+    file: Path, found: Credentials | None, limits: LimitOptions | None
+) -> MarkFound | None:
     """The mark; None where credentials are all that can be read of the file, as after tampering."""
     try:
-        return find_mark(file)
+        return find_mark(file, limits=limits)
     except MediaError:
         if found is None:
             raise

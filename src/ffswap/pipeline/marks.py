@@ -11,7 +11,7 @@ from ..carriers import Frames
 from ..files import PathLike
 from ..media import ClipReader, picture_frames, probe, read_picture
 from ..models import load_catalog
-from ..options import SwapOptions
+from ..options import LimitOptions, SwapOptions
 from ..stages.mark import MarkReader
 from .finder import open_finder
 from .machine import find_cpu
@@ -53,7 +53,9 @@ class MarkFound:
     faces: int
 
 
-def find_mark(path: PathLike, *, threads: int | None = None) -> MarkFound:
+def find_mark(
+    path: PathLike, *, threads: int | None = None, limits: LimitOptions | None = None
+) -> MarkFound:
     """Look for the mark in the faces of a clip or picture, with the nets that come with ffswap.
 
     Memory does not grow with the clip, and reading stops when the mark is plain.
@@ -61,10 +63,11 @@ def find_mark(path: PathLike, *, threads: int | None = None) -> MarkFound:
     Args:
         path: of the file.
         threads: of the decoder and of the nets; None: as many as there are cores.
+        limits: what it is refused for being too large; None: the usual ones.
 
     Raises:
         InputMissingError: there is no such file, or it is a folder.
-        MediaError: no media, no video stream, or nothing of it can be decoded.
+        MediaError: no media, no video stream, nothing of it can be decoded, or it is too large.
     """
     threads = threads or find_cpu().usable_cores
     reader, frames = MarkReader(), 0
@@ -72,7 +75,7 @@ def find_mark(path: PathLike, *, threads: int | None = None) -> MarkFound:
         nets = Nets(load_catalog(None), None, threads, stack)
         tracker = open_finder(nets, SwapOptions()).tracker()
         asked = 0
-        for batch in _batches(path, threads, stack):
+        for batch in _batches(path, threads, limits, stack):
             frames += len(batch)
             reader.look(batch, tracker(batch))
             if reader.faces >= asked + LOOK_FACES:
@@ -88,15 +91,16 @@ def find_mark(path: PathLike, *, threads: int | None = None) -> MarkFound:
     )
 
 
-def _batches(path: PathLike, threads: int, stack: ExitStack) -> Iterator[Frames]:
+def _batches(
+    path: PathLike, threads: int, limits: LimitOptions | None, stack: ExitStack
+) -> Iterator[Frames]:
     """The frames of a clip, or the one of a picture."""
-    info = probe(path)
+    info = probe(path, limits)
     if info.is_picture:
-        yield picture_frames(read_picture(path))
+        yield picture_frames(read_picture(path, limits))
         return
-    clip = stack.enter_context(
-        ClipReader(path, threads=threads, batch_frames=batch_frames(info.width, info.height))
-    )
+    size = batch_frames(info.width, info.height)
+    clip = stack.enter_context(ClipReader(path, threads=threads, batch_frames=size, limits=limits))
     for item in clip:
         if isinstance(item, Frames):
             yield item
