@@ -25,7 +25,7 @@ FAKE = """
 import sys, time
 import ffswap.pipeline
 from ffswap.errors import CancelledError
-def swap(source, target, output, *, options, models, catalog, progress, cancel):
+def swap(source, target, output, *, options, models, catalog, progress, cancel, notify):
     print("running", flush=True)
     while not cancel.wait(0.05) or {stubborn}:
         pass
