@@ -9,7 +9,7 @@ INSTALL  = -m pip install --quiet --disable-pip-version-check --editable '.[dev]
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check lowest test-all bench format clean ffmpeg
+.PHONY: help demo test check lowest test-all bench test-gpu bench-gpu format clean ffmpeg
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -53,6 +53,15 @@ ffmpeg:  ## install FFmpeg's program for the tests, if this may be done here
 
 bench: $(READY)  ## speed against its ceilings, and peak memory
 	@$(BIN)/python -m benchmarks.bench_pipeline $(ARGS)
+
+# The GPU's own interpreter may be another, with TensorRT: GPU_PYTHON=python3.10.
+GPU_PYTHON ?= $(BIN)/python
+
+test-gpu:  ## the tests that need an NVIDIA GPU; without one they fail
+	PYTHONPATH=src FFSWAP_REQUIRE_GPU=1 $(GPU_PYTHON) -m pytest -n 0 -m gpu
+
+bench-gpu:  ## speed of engines' nets and of the whole pipeline on an NVIDIA GPU
+	PYTHONPATH=src $(GPU_PYTHON) -m benchmarks.bench_gpu $(ARGS)
 
 format: $(READY)  ## format, and mend what the linter can mend
 	$(BIN)/ruff format .

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
         Precision,
         SwapOptions,
         TrackOptions,
+        Unfinished,
     )
     from .pipeline import swap
     from .pipeline.inspect import Inspection, inspect
@@ -97,6 +98,7 @@ __all__ = [
     "SwapOptions",
     "SwapReport",
     "TrackOptions",
+    "Unfinished",
     "UserError",
     "__version__",
     "inspect",
@@ -116,6 +118,7 @@ _HOMES = {
     "ProgressCallback": ".pipeline.report",
     "ProgressEvent": ".pipeline.report",
     "SwapReport": ".pipeline.report",
+    "Unfinished": ".options",
     "inspect": ".pipeline.inspect",
     "survey": ".pipeline.plan",
     "swap": ".pipeline",

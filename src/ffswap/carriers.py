@@ -13,11 +13,24 @@ from numpy.typing import NDArray
 
 from .errors import InternalError
 
-__all__ = ["F32", "I64", "Colour", "Faces", "FrameBatch", "Frames", "PixelFormat", "Plane"]
+__all__ = [
+    "F32",
+    "I64",
+    "Colour",
+    "Faces",
+    "FrameBatch",
+    "Frames",
+    "PixelFormat",
+    "Plane",
+    "State",
+]
 
 Plane: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16]
 F32: TypeAlias = NDArray[np.float32]
 I64: TypeAlias = NDArray[np.int64]
+State: TypeAlias = dict[str, Any]
+"""What a stage remembers from the frames before, by name: numbers, truth values, text, None, NumPy arrays and
+numbers, and lists and such dicts of these. It is a copy: nothing changes it later."""
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,8 @@ class Library:
         options: SwapOptions,
         models: Path,
         catalog: Path | None,
+        engines: Path,
+        kernels: Path,
         progress: Callable[[ProgressEvent], None] | None,
         cancel: threading.Event | None,
         notify: Callable[[str], None] | None,
@@ -71,6 +73,8 @@ class Library:
                 "options": options,
                 "models": models,
                 "catalog": catalog,
+                "engines": engines,
+                "kernels": kernels,
                 "cancel": cancel,
             }
         )

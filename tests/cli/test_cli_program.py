@@ -25,10 +25,10 @@ FAKE = """
 import sys, time
 import ffswap.pipeline
 from ffswap.errors import CancelledError
-def swap(source, target, output, *, options, models, catalog, progress, cancel, notify):
+def swap(source, target, output, *, options, models, catalog, engines, kernels, progress, cancel, notify):
     print("running", flush=True)
-    while not cancel.wait(0.05) or {stubborn}:
-        pass
+    while not cancel.is_set() or {stubborn}:
+        time.sleep(0.05)
     print("cleaned up", flush=True)
     raise CancelledError("stopped")
 ffswap.pipeline.swap = swap

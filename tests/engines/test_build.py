@@ -152,7 +152,8 @@ def test_progress_is_told_and_ends(tmp_path, net):
 
     build_plan(job(tmp_path, net, batches=(1, 2, 4)), progress=progress)
     assert threads == {threading.get_ident()}
-    phases = [event.phase for event in events]
+    # While nothing was heard, it says so about once a second.
+    phases = list(dict.fromkeys(one.phase for one in events if one.phase != "starting"))
     assert phases[:2] == ["loading TensorRT", "reading the net"]
     assert "Building engine" in phases
     end = events[-1]
@@ -419,8 +420,9 @@ def test_a_child_does_not_outlive_its_parent(tmp_path, how):
         pid = int(parent.stdout.readline())
         assert not has_ended(pid)
         parent.send_signal(how)
-        parent.communicate()
-    assert parent.returncode == -how
+        said, words = parent.communicate()
+    assert b"built" not in said  # a plan that was whole before the signal came stays
+    assert parent.returncode == -how, words.decode()
     assert ends_soon(pid)
     assert leftovers(tmp_path) == []
 

@@ -11,13 +11,14 @@ import onnx
 import pytest
 
 from ffswap.engines import OrtCpuSession, gate
+from ffswap.engines._child import Child
 from ffswap.engines.build import PendingPlan, PlanBuilder
-from ffswap.errors import CancelledError, ModelError, QualityError
+from ffswap.errors import CancelledError, DeviceError, ModelError, QualityError
 from ffswap.models.onnx_files import fingerprint, load_onnx
 from ffswap.options import BuildOptions
-from ffswap.pipeline import engine_build
+from ffswap.pipeline import engine_build, engines
 from ffswap.pipeline.engine_attempts import Attempt
-from ffswap.pipeline.engine_graph import save_net
+from ffswap.pipeline.engine_graph import prepare_graph, save_net
 from ffswap.pipeline.engines import build_engines
 from tests.engines.build_nets import conv_net
 from tests.engines.build_processes import has_ended, watch_children
@@ -56,7 +57,8 @@ def order(monkeypatch):
 
         monkeypatch.setattr(owner, name, called)
 
-    spy(PlanBuilder, "start", "start the builder")
+    spy(Child, "__init__", "start the builder")
+    spy(engine_build, "prepare_graph", "read")
     spy(engine_build, "attempts", "convert")
     spy(PlanBuilder, "begin", "hand over")
     spy(engine_build, "prove_batch", "prove")
@@ -85,7 +87,7 @@ def test_the_proof_and_the_rows_of_the_comparison_are_made_while_the_engine_is_b
     build(store, conv, batches=(1, 2))
     # The net as it was; then the one with a free batch, which gives the rows as well.
     assert order == [
-        "start the builder", "convert", "hand over", "prove", "load", "drop", "load",
+        "start the builder", "read", "convert", "hand over", "prove", "load", "drop", "load",
         "compute rows", "drop", "wait for the plan", "compare",
     ]  # fmt: skip
 
@@ -101,7 +103,80 @@ def test_nothing_is_started_for_what_is_there(store, conv, children, order):
     order.clear()
     assert build(store, conv, batches=(1,)).status == "there"
     assert len(children) == 1
-    assert order == []
+    assert order == ["read"]
+
+
+class TestStart:
+    """TensorRT is loaded as soon as it is sure that something has to be built."""
+
+    BEFORE = ("start the builder", "read")
+
+    def test_what_is_built_again_in_any_case_is_not_waited_for(self, store, conv, order):
+        build(store, conv, batches=(1,))
+        order.clear()
+        build(store, conv, batches=(1,), force=True)
+        assert tuple(order[:2]) == self.BEFORE
+
+    @pytest.mark.parametrize(
+        "options",
+        [{"batches": (1, 2)}, {"opt_level": 0}, {"precision": "fp32"}, {"targets": ("sm89",)},
+         {"workspace_gb": 1.0}],
+    )  # fmt: skip
+    def test_an_engine_that_was_asked_for_otherwise_is_none(self, store, conv, order, options):
+        build(store, conv, batches=(2,))
+        order.clear()
+        build(store, conv, **{"batches": (2,), **options})
+        assert tuple(order[:2]) == self.BEFORE
+
+    def test_of_an_engine_that_may_be_the_one_the_file_is_read_first(self, store, conv, order):
+        build(store, conv, batches=(1,))
+        conv_net(conv, layers=2)
+        order.clear()
+        assert build(store, conv, batches=(1,)).status == "built"
+        assert tuple(order[:2]) == self.BEFORE[::-1]
+
+    def test_one_model_without_an_engine_is_enough(self, store, conv, order, tmp_path):
+        build(store, conv, batches=(1,))
+        order.clear()
+        models = [str(conv), str(conv_net(tmp_path / "second.onnx", layers=2))]
+        options = BuildOptions(targets=("sm86",), batches=(1,))
+        report = build_engines(models, options, folder=store)
+        assert [one.status for one in report.engines] == ["there", "built"]
+        assert order[:4] == [*self.BEFORE, "read", "convert"]
+
+    def test_a_damaged_engine_is_none(self, store, conv, order):
+        Path(build(store, conv, batches=(1,)).plan).write_bytes(b"half")
+        order.clear()
+        build(store, conv, batches=(1,))
+        assert tuple(order[:2]) == self.BEFORE
+
+    def test_it_ends_at_once_if_another_process_was_quicker(
+        self, store, conv, children, monkeypatch
+    ):
+        def read_slowly(*args, **options):
+            if len(children) == 1:  # ours is there, and loads TensorRT
+                assert build(store, conv, batches=(1,)).status == "built"
+            return prepare_graph(*args, **options)
+
+        monkeypatch.setattr(engine_build, "prepare_graph", read_slowly)
+        assert build(store, conv, batches=(1,)).status == "there"
+        assert [child.returncode for child in children] == [-signal.SIGTERM] * 2
+
+    def test_it_ends_with_a_file_that_cannot_be_read(self, store, tmp_path, children):
+        (tmp_path / "net.onnx").write_bytes(b"no net")
+        with pytest.raises(ModelError, match="is not ONNX"):
+            build(store, tmp_path / "net.onnx")
+        assert [child.returncode for child in children] == [-signal.SIGTERM]
+        assert files(store) == []
+
+    def test_it_ends_where_there_is_no_gpu(self, store, conv, children, monkeypatch):
+        def fail(_):
+            raise DeviceError("there is no GPU cuda:0")
+
+        monkeypatch.setattr(engines, "Device", fail)
+        with pytest.raises(DeviceError, match="is built on the GPU that it is for"):
+            build(store, conv, targets=())
+        assert [has_ended(child.pid) for child in children] == [True]
 
 
 def test_one_process_builds_the_engines_of_all_models(store, conv, tmp_path, children):

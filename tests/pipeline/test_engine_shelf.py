@@ -17,7 +17,7 @@ from ffswap.engines.trt_api import load_api
 from ffswap.errors import DeviceError, EngineError, OptionError, OutputWriteError
 from ffswap.gpu import Device
 from ffswap.pipeline import engine_shelf
-from ffswap.pipeline.engine_build import platform_name
+from ffswap.pipeline.engine_place import platform_name
 from ffswap.pipeline.engine_shelf import Here, list_engines, prune_engines, verify_engines
 from tests.engines.build_nets import conv_net
 from tests.pipeline.engine_requests import build, files, needs_rtx

@@ -17,6 +17,7 @@ from ..errors import FfswapError
 __all__ = [
     "CATALOG_VARIABLE",
     "ENGINE_DIR_VARIABLE",
+    "KERNEL_DIR_VARIABLE",
     "MODELS_DIR_VARIABLE",
     "OFFLINE_VARIABLE",
     "EngineDir",
@@ -24,12 +25,14 @@ __all__ = [
     "completed",
     "completes_hints",
     "engine_folder",
+    "kernel_folder",
     "models_folder",
     "offline",
     "own_catalogue",
 ]
 
 ENGINE_DIR_VARIABLE = "FFSWAP_ENGINE_DIR"
+KERNEL_DIR_VARIABLE = "FFSWAP_KERNEL_DIR"
 MODELS_DIR_VARIABLE = "FFSWAP_MODELS_DIR"
 CATALOG_VARIABLE = "FFSWAP_CATALOG"
 OFFLINE_VARIABLE = "FFSWAP_OFFLINE"
@@ -121,6 +124,15 @@ def engine_folder(given: Path | None) -> Path:
     import platformdirs
 
     return platformdirs.user_cache_path("ffswap", appauthor=False) / "engines"
+
+
+def kernel_folder() -> Path:
+    """Where compiled kernels are kept: of the environment, else of the user's caches."""
+    if variable := os.environ.get(KERNEL_DIR_VARIABLE, "").strip():
+        return Path(variable)
+    import platformdirs
+
+    return platformdirs.user_cache_path("ffswap", appauthor=False) / "kernels"
 
 
 def models_folder(given: Path | None) -> Path:

@@ -73,7 +73,7 @@ class StopSignals:
 
         Args:
             what: became of it.
-            hint: how to go on.
+            hint: how to go on, where the work itself does not say.
 
         Raises:
             StoppedError: it was stopped.
@@ -81,8 +81,9 @@ class StopSignals:
         try:
             yield
         except (CancelledError, KeyboardInterrupt) as error:
+            better = getattr(error, "hint", None) or hint
             raise StoppedError(
-                f"stopped ({self.name}); {what}", exit_code=self.exit_code, hint=hint
+                f"stopped ({self.name}); {what}", exit_code=self.exit_code, hint=better
             ) from error
 
     def _handle(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002  signal's own signature

@@ -16,6 +16,7 @@ from ..options import (
     Person,
     Position,
     SwapOptions,
+    Unfinished,
 )
 from .bars import MODES
 from .disclosure import (
@@ -33,7 +34,15 @@ from .disclosure import (
 )
 from .encoding import Bitrate, Encoder, Format, PixFmt, Preset, Quality, encode_options
 from .errors import STOPPED_HINT, ExitCode
-from .folders import ModelsDir, completes_hints, models_folder, own_catalogue
+from .folders import (
+    EngineDir,
+    ModelsDir,
+    completes_hints,
+    engine_folder,
+    kernel_folder,
+    models_folder,
+    own_catalogue,
+)
 from .messages import note, printable, result, result_json
 from .progress import Display, make_display
 from .signals import StopSignals
@@ -57,6 +66,7 @@ class SwapCommand(TyperCommand):
 
 _FACES = ("largest", "all", "left-right:")
 _MASKS = get_args(MaskKind)
+_PRECISIONS = ("fp16", "fp32")
 _DEVICES = ("auto", "cpu", "cuda")
 _POSITION_HELP = "a time as 12.5, 1:02.5 or 00:01:02.5, or a frame as 250f"
 
@@ -129,11 +139,29 @@ _KeepOccluders = Annotated[
     ),
 ]
 _Device = Annotated[str, _value("--device", "auto|cpu|cuda|cuda:N", "what computes", _DEVICES)]
+_Precision = Annotated[
+    str | None, _value("--precision", "fp16|fp32", "of the engines on a GPU", _PRECISIONS)
+]
 _Threads = Annotated[
     int | None,
     _value(
         "--threads", "N", "1 to 256, for decoder, painters and encoder each; left out: one per core"
     ),
+]
+_Segment = Annotated[
+    float,
+    _value(
+        "--segment",
+        "SECONDS",
+        "a long clip is done in pieces of this length; 0: at once, without --resume",
+    ),
+]
+_Resume = Annotated[
+    bool,
+    typer.Option("--resume", help="go on where an interrupted run of the same command stopped"),
+]
+_Discard = Annotated[
+    bool, typer.Option("--discard", help="throw away what an interrupted run has left")
 ]
 _Overwrite = Annotated[bool, typer.Option("--overwrite", "-y", help="replace OUTPUT if it exists")]
 _Progress = Annotated[
@@ -182,7 +210,12 @@ def command(
     sign_key: SignKey = None,
     sign_tsa: SignTimestamp = None,
     device: _Device = "auto",
+    precision: _Precision = None,
+    engine_dir: EngineDir = None,
     threads: _Threads = None,
+    segment: _Segment = 10.0,
+    resume: _Resume = False,
+    discard: _Discard = False,
     overwrite: _Overwrite = False,
     progress: _Progress = "auto",
     as_json: _Json = False,
@@ -202,7 +235,10 @@ def command(
         start=_position("--start", start),
         end=_position("--end", end),
         device=device,
+        precision=_precision(precision),
         threads=threads,
+        segment_s=segment,
+        unfinished=_unfinished(resume=resume, discard=discard),
         overwrite=overwrite,
         models=_models(
             model, detector, detector_angles, landmarker, restore, mask, pixel_boost, blend
@@ -219,10 +255,17 @@ def command(
         open_streams(target, output, _given("--format", format_)) as files,
     ):
         _tell_unsigned(files, options, told)
-        work = (files.target, files.output, options, models_folder(models_dir))
+        folders = (models_folder(models_dir), engine_folder(engine_dir))
+        work = (files.target, files.output, options, *folders)
         report = _run(photo, *work, display, signals, told)
         files.send()
     return _tell(report, told, as_json=as_json, quiet=quiet or files.to_stdout)
+
+
+def _unfinished(*, resume: bool, discard: bool) -> Unfinished:
+    if resume and discard:
+        raise OptionError("--resume and --discard were given; allowed: one of them")
+    return "resume" if resume else "discard" if discard else "refuse"
 
 
 def _models(
@@ -290,6 +333,11 @@ def _given(option: str, text: str | None) -> str | None:
     return text
 
 
+def _precision(text: str | None) -> Any:
+    """As given; the class checks it."""
+    return _given("--precision", text)
+
+
 def _numbers(option: str, text: str) -> tuple[int, ...]:
     try:
         return tuple(int(part) for part in text.split(","))
@@ -314,6 +362,7 @@ def _run(
     output: Path,
     options: SwapOptions,
     models: Path,
+    engines: Path,
     display: Display,
     signals: StopSignals,
     told: Told,
@@ -328,7 +377,8 @@ def _run(
         with display:
             report: SwapReport = swap(
                 source, target, output, options=options, models=models, catalog=own_catalogue(models),
-                progress=display, cancel=signals.cancel, notify=told,
+                engines=engines, kernels=kernel_folder(), progress=display, cancel=signals.cancel,
+                notify=told,
             )  # fmt: skip
     return report
 
@@ -382,6 +432,12 @@ def _summary(report: SwapReport) -> list[str]:
     if report.credentials is not None:
         beside = f", in {report.credentials.file}" if report.credentials.place == "sidecar" else ""
         lines.append(f"credentials: signed by {printable(report.credentials.who + beside)}")
+    if report.segments > 1:
+        earlier = f", {_count(report.resumed_frames, 'frame')} by an earlier run"
+        lines.append(
+            f"{report.segments} segments{earlier * (report.resumed_frames > 0)}; "
+            f"{report.temporary_bytes / 1e6:.1f} MB beside the output, removed"
+        )
     if report.corrupt_frames:
         lines.append(f"{_count(report.corrupt_frames, 'damaged frame')} in the target")
     if report.stage_fps:

@@ -118,8 +118,8 @@ class BuildResult:
     """A plan that was built.
 
     Attributes:
-        seconds: from when the job was handed over until the plan was written. Where the process
-            had to load TensorRT first, that is part of it.
+        seconds: from when the job was handed over until the plan was written. What was left then of
+            loading TensorRT is part of it.
         plan_bytes: size of the plan.
         product: of TensorRT that built it.
         version: of that product, in full.
@@ -212,7 +212,7 @@ def build_plan(
 class PlanBuilder:
     """A process that builds plans one after the other and loads TensorRT once for all of them.
 
-    That takes 12 s of TensorRT 8.6 on an H100, so the process may be started before there is a job.
+    That takes 13 s of TensorRT 8.6 on an H100, so the process may be started before there is a job.
     One in which a build failed, or was given up, is ended; the next job gets another.
 
     As a context manager it ends the process at the end of the block. Not for several threads.

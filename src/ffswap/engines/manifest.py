@@ -132,7 +132,8 @@ class Manifest:
         plan_sha256: of the plan, 64 hexadecimal digits.
         plan_bytes: its size, 1 or more.
         built: when, in UTC, such as ``2026-01-31T12:00:00Z``.
-        build_seconds: that TensorRT took for the plan; see `BuildResult.seconds`.
+        build_seconds: from when the net was handed over until the plan was written; see
+            `BuildResult.seconds`.
         ffswap: version that built it.
         source: name of the ONNX file, without its folder.
         licence: of the model, if it is known.

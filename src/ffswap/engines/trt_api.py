@@ -18,7 +18,7 @@ from typing import Any, Literal, get_args
 
 from ..errors import EngineError
 
-__all__ = ["Logger", "Product", "TrtApi", "installed_products", "load_api"]
+__all__ = ["Logger", "Product", "TrtApi", "installed_products", "load_api", "preferred_product"]
 
 Product = Literal["tensorrt", "tensorrt_rtx"]
 
@@ -114,6 +114,12 @@ def _refuse_both_cudas(product: Product) -> None:
         )
 
 
+def preferred_product() -> Product:
+    """TensorRT if it is installed, or if nothing is, else TensorRT for RTX; nothing is imported."""
+    installed = installed_products()
+    return "tensorrt" if "tensorrt" in installed or not installed else "tensorrt_rtx"
+
+
 def load_api(product: Product | None = None) -> TrtApi:
     """Import TensorRT.
 
@@ -123,10 +129,8 @@ def load_api(product: Product | None = None) -> TrtApi:
     Raises:
         EngineError: it is not installed, cannot be loaded, or is there for two CUDAs at once.
     """
-    installed = installed_products()
-    preferred: Product = "tensorrt" if "tensorrt" in installed or not installed else "tensorrt_rtx"
-    chosen = preferred if product is None else product
-    if chosen not in installed:
+    chosen = preferred_product() if product is None else product
+    if chosen not in installed_products():
         raise EngineError(
             f"{chosen} is not installed",
             hint=f"pip install 'ffswap[{_EXTRAS[chosen]}]'"

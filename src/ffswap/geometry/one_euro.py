@@ -51,6 +51,14 @@ class OneEuroFilter:
         self._value = np.asarray(self._value + gain * (points - self._value), np.float32)
         return self._value
 
+    def state(self) -> list[F32 | None]:
+        """What the next call depends on."""
+        return [None if one is None else one.copy() for one in (self._value, self._speed)]
+
+    def restore(self, state: list[F32 | None]) -> None:
+        """Go on after the calls that gave this state."""
+        self._value, self._speed = state
+
 
 def _gain(cutoff_hz: F32 | float, dt_s: float) -> F32 | float:
     """Weight of the new value in a first-order low-pass."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ._parts import ReaderMark, SegmentBreak
 from ._trials import EncoderStatus, list_usable, usable
 from .colour import pixel_format
 from .encoders import EncoderPlan, choose
@@ -17,7 +18,8 @@ from .lettering import Lettering
 from .losses import foresee
 from .probe import ClipInfo, Mastering, StreamInfo, probe
 from .reader import ClipReader, CopiedPackets, ReadSummary
-from .writer import ClipWriter
+from .segments import SegmentEncoder, SegmentFile, join, sound
+from .writer import ClipWriter, dropped_frames
 
 __all__ = [
     "ClipInfo",
@@ -30,16 +32,23 @@ __all__ = [
     "Mastering",
     "Picture",
     "ReadSummary",
+    "ReaderMark",
+    "SegmentBreak",
+    "SegmentEncoder",
+    "SegmentFile",
     "StreamInfo",
     "choose",
+    "dropped_frames",
     "foresee",
     "is_picture_name",
+    "join",
     "list_usable",
     "picture_frames",
     "picture_from_frames",
     "pixel_format",
     "probe",
     "read_picture",
+    "sound",
     "usable",
     "write_picture",
 ]

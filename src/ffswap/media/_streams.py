@@ -59,6 +59,9 @@ _MPEG2_RATES = tuple(
     )
 )  # fmt: skip
 
+# With its AVX-512 code x264 (core 165) makes other pictures of the same frames in each run, by chance.
+_REPEATABLE = "cpu-independent=1"
+
 # The MPEG-4 bitstream has 16 bits for the denominator of its time base.
 _MPEG4_MOST = 65535
 
@@ -77,6 +80,11 @@ def encoder_clock(plan: EncoderPlan, info_rate: Fraction | None, base: Fraction)
     if plan.name == "mpeg4" and base.denominator > _MPEG4_MOST:
         return 1 / (rate if rate.numerator <= _MPEG4_MOST else Fraction(max(1, round(rate))))
     return base
+
+
+def _tell(options: dict[str, str], name: str, more: str) -> None:
+    """Add to an option that holds several of the encoder's own."""
+    options[name] = f"{options[name]}:{more}" if name in options else more
 
 
 def add_video(
@@ -99,7 +107,9 @@ def add_video(
     info, source = reader.info, reader.stream
     options = dict(plan.options)
     if threads and plan.name == "libx265":
-        options["x265-params"] = f"{options.get('x265-params', 'log-level=error')}:pools={threads}"
+        _tell(options, "x265-params", f"pools={threads}")
+    if plan.name == "libx264":
+        _tell(options, "x264-params", _REPEATABLE)
     try:
         stream = output.add_stream(plan.name, rate=info.rate or 25, options=options)
     except (av.FFmpegError, ValueError) as error:

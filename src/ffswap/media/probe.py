@@ -32,6 +32,9 @@ ALPHA_TAG = "alpha_mode"
 # recording needs one group of pictures, which is 250 at the most with usual encoders.
 MAX_FAILED_PACKETS = 250
 
+# A ratio of a pixel's sides beyond this is a mistake of the file: anamorphic lenses squeeze by 2.
+MOST_ASPECT = 4
+
 
 @dataclass(frozen=True)
 class StreamInfo:
@@ -311,3 +314,10 @@ def _describe(
         field_order=said.field_order,
         siting=said.siting,
     )
+
+
+def pixel_aspect(stream: VideoStream) -> float:
+    """Width of a pixel by its height; 1 where the file does not say, or says what cannot be."""
+    ratio = fraction(stream.sample_aspect_ratio)
+    believable = ratio is not None and 1 / MOST_ASPECT <= ratio <= MOST_ASPECT
+    return float(ratio) if ratio is not None and believable else 1.0

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any, TypeAlias
 
 import av
 import numpy as np
 from av.packet import Packet
 from av.stream import Disposition
 from av.video.frame import VideoFrame
-from av.video.stream import VideoStream
 
 from ..carriers import Frames
 from ..closing import Closing
@@ -21,9 +21,10 @@ from ..options import Position
 from ._clock import AnyPacket, Clock
 from ._files import fraction, open_input
 from ._integrity import Tally, is_cut_short, missing_frames
+from ._parts import Parts, ReaderMark, SegmentBreak
 from ._trim import resolve
 from .colour import colour_of, convert, pixel_format, planes_of, upright
-from .probe import MAX_FAILED_PACKETS, probe, tagged_duration, video_stream
+from .probe import MAX_FAILED_PACKETS, pixel_aspect, probe, tagged_duration, video_stream
 
 __all__ = ["MAX_FAILED_PACKETS", "ClipReader", "CopiedPackets", "ReadSummary"]
 
@@ -39,8 +40,7 @@ _TORN_AT_END = frozenset({"mov", "avi"})
 # that are stored late.
 _INTERLEAVE_S = 10
 
-# A ratio of a pixel's sides beyond this is a mistake of the file: anamorphic lenses squeeze by 2.
-MOST_ASPECT = 4
+Decoded: TypeAlias = "tuple[VideoFrame, int] | SegmentBreak"
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,11 @@ class ReadSummary:
     corrupt_frames: int
     warnings: tuple[str, ...]
 
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> ReadSummary:
+        """From its own fields as plain values."""
+        return cls(**{**values, "warnings": tuple(values["warnings"])})
+
 
 class _SeekTooFarError(Exception):
     """The first frame after a seek comes after the one that was sought."""
@@ -92,6 +97,9 @@ class ClipReader(Closing):
         end: first moment that is no longer kept.
         threads: of the decoder; None: as many as there are cores.
         batch_frames: frames per `Frames` at the most.
+        segment_s: length of a segment in seconds; a `SegmentBreak` comes between two, and no batch
+            reaches over it. None: the clip is one segment.
+        mark: of a `SegmentBreak`, for the same clip and range: its frames are handed out from there on.
 
     Raises:
         InputMissingError: there is no such file, or it is a folder.
@@ -107,6 +115,8 @@ class ClipReader(Closing):
         end: Position | None = None,
         threads: int | None = None,
         batch_frames: int = 8,
+        segment_s: float | None = None,
+        mark: ReaderMark | None = None,
     ) -> None:
         if batch_frames < 1:
             raise OptionError(f"batch_frames is {batch_frames}; allowed: 1 or more")
@@ -114,7 +124,9 @@ class ClipReader(Closing):
         self._threads = threads or 0
         self._batch = batch_frames
         self.window = resolve(self.info, start, end)
-        self._failed = self._failed_in_a_row = self._damaged = self._dropped = 0
+        self._segment_s, self._mark = segment_s, mark
+        self._failed = 0 if mark is None else mark.failed
+        self._failed_in_a_row = self._damaged = self._dropped = 0
         self._frames = 0
         self._warnings: list[str] = list(self.info.warnings)
         self._summary: ReadSummary | None = None
@@ -129,7 +141,8 @@ class ClipReader(Closing):
         self.stream.codec_context.thread_count = self._threads
         self._tally = Tally(rate=self.info.rate)
         self._clock = Clock(self.info)
-        self._video_done = False
+        self._parts = Parts(self.info, self._segment_s, self._mark)
+        self._video_done = self._sought = False
 
     def close(self) -> None:
         """Close the file. Packets that were handed out are no longer valid."""
@@ -157,24 +170,45 @@ class ClipReader(Closing):
             raise InternalError("the summary was asked for before the clip was read to its end")
         return self._summary
 
-    def __iter__(self) -> Iterator[Frames | CopiedPackets]:
+    def __iter__(self) -> Iterator[Frames | CopiedPackets | SegmentBreak]:
         if self._started:
             raise InternalError("a ClipReader can be read once")
         self._started = True
         try:
-            yield from self._items(seek=self.window.seek is not None)
+            wanted = self._mark is None or self._mark.sought
+            yield from self._items(seek=wanted and self.window.seek is not None)
         except _SeekTooFarError:
             self.container.close()
             self._open()
             yield from self._items(seek=False)
+        if self._parts.ahead:
+            raise MediaError("the frame at which to go on cannot be found", file=self.info.path)
         if not self._frames and not self.window.trims:
             raise MediaError("holds not one whole frame of the video", file=self.info.path)
         if not self._frames:
             raise OptionError("there is no frame between start and end", file=self.info.path)
         self._summary = self._summarise()
 
-    def _items(self, *, seek: bool) -> Iterator[Frames | CopiedPackets]:
+    def copied(self) -> Iterator[AnyPacket]:
+        """The packets of all streams that are not edited, in file order, in place of the iteration."""
+        self._started = True
+        other = [s for s in self.container.streams if s.type != "attachment"]
+        other = [s for s in other if s.index != self.info.video_index]
+        packets = self.container.demux(*other) if other else iter(())
+        while True:
+            try:
+                packet = next(packets, None)
+            except av.FFmpegError:
+                return  # who decoded the video has told of it
+            if packet is None or self._past_end(packet):
+                return
+            torn = packet.is_corrupt and self.info.container in _TORN_AT_END
+            if packet.size and not torn and self._keep(packet):
+                yield packet
+
+    def _items(self, *, seek: bool) -> Iterator[Frames | CopiedPackets | SegmentBreak]:
         """Alternate between copied packets and batches of frames."""
+        self._sought = seek
         if seek and self.window.seek is not None:
             self.container.seek(self.window.seek, stream=self.stream, backward=True)
         copied: list[AnyPacket] = []
@@ -182,6 +216,11 @@ class ClipReader(Closing):
         for found in self._demux(seek=seek):
             if isinstance(found, Packet):
                 copied.append(found)
+            elif isinstance(found, SegmentBreak):
+                if batch:
+                    yield self._pack(batch)
+                    batch = []
+                yield found
             else:
                 batch.append(found)
             # a seek that went too far is found out at the first frame, and done again
@@ -197,7 +236,7 @@ class ClipReader(Closing):
         if batch:
             yield self._pack(batch)
 
-    def _demux(self, *, seek: bool) -> Iterator[AnyPacket | tuple[VideoFrame, int]]:
+    def _demux(self, *, seek: bool) -> Iterator[AnyPacket | Decoded]:
         streams = [s for s in self.container.streams if s.type != "attachment"]
         packets = self.container.demux(*streams)
         while True:
@@ -250,8 +289,9 @@ class ClipReader(Closing):
             return False
         return when * base >= end_s + _INTERLEAVE_S
 
-    def _decode(self, packet: AnyPacket | None, *, seek: bool) -> Iterator[tuple[VideoFrame, int]]:
-        if self._video_done:
+    def _decode(self, packet: AnyPacket | None, *, seek: bool) -> Iterator[Decoded]:
+        number = self._tally.packets
+        if self._video_done or (packet is not None and not self._parts.packet(number, packet)):
             return
         try:
             if packet is None:
@@ -261,7 +301,7 @@ class ClipReader(Closing):
                 decoded = self.stream.decode(packet)
             self._failed_in_a_row = 0
         except av.FFmpegError as error:
-            self._failed += 1
+            self._failed += self._parts.is_new(number)
             self._failed_in_a_row += 1
             if self._failed_in_a_row > MAX_FAILED_PACKETS:
                 raise MediaError(
@@ -273,7 +313,7 @@ class ClipReader(Closing):
         for frame in decoded:
             yield from self._accept(frame, seek=seek)
 
-    def _accept(self, frame: VideoFrame, *, seek: bool) -> Iterator[tuple[VideoFrame, int]]:
+    def _accept(self, frame: VideoFrame, *, seek: bool) -> Iterator[Decoded]:
         """Stamp a frame, drop it if it is outside the range or out of order."""
         clock, window = self._clock, self.window
         pts = clock.stamp(frame)
@@ -282,17 +322,39 @@ class ClipReader(Closing):
             return
         first = clock.last is None
         clock.last = pts
-        if first and seek and window.start is not None and pts > window.start:
+        whole = self._mark is None
+        if first and seek and whole and window.start is not None and pts > window.start:
             raise _SeekTooFarError
         if window.end is not None and pts >= window.end:
             self._video_done = True
             return
         if window.start is not None and pts < window.start:
             return
+        if mark := self._parts.arrives(pts):
+            self._go_on(mark, pts)
+        if self._parts.ahead:
+            return
+        if keys := self._parts.begins(pts):
+            yield SegmentBreak(self._mark_here(pts, *keys))
         self._damaged += bool(frame.is_corrupt)
         ready = self._prepare(frame)
         self._frames += 1
         yield ready, pts
+
+    def _go_on(self, mark: ReaderMark, pts: int) -> None:
+        """Count from here on as if all before had been handed out."""
+        if pts != mark.pts:
+            raise MediaError(
+                "the frame at which to go on cannot be found", file=self.info.path, stage="decode"
+            )
+        self._frames, self._damaged, self._dropped = mark.frames, mark.damaged, mark.dropped
+
+    def _mark_here(self, pts: int, decode_from: int, key: int) -> ReaderMark:
+        return ReaderMark(
+            frames=self._frames, pts=pts, packets=self._tally.packets, decode_from=decode_from,
+            key=key, failed=self._failed, damaged=self._damaged, dropped=self._dropped,
+            sought=self._sought,
+        )  # fmt: skip
 
     def _prepare(self, frame: VideoFrame) -> VideoFrame:
         """The frame in its working format, owned by nobody else."""
@@ -328,14 +390,17 @@ class ClipReader(Closing):
             time_base=self.info.time_base,
             index=self._frames - len(batch),
             rotation=self.info.rotation,
-            pixel_aspect=_pixel_aspect(self.stream),
+            pixel_aspect=pixel_aspect(self.stream),
             handles=frames,
         )
 
     def _summarise(self) -> ReadSummary:
         info, tally, missing = self.info, self._tally, 0
         if self.window.end is None:
-            cut = is_cut_short(info.path, info.container)
+            try:
+                cut = is_cut_short(info.path, info.container)
+            except OSError as error:
+                raise MediaError("went away while it was read", file=info.path) from error
             self._expect(cut_short=bool(cut))
             missing = missing_frames(tally, cut)
         warnings = list(self._warnings)
@@ -375,10 +440,3 @@ class ClipReader(Closing):
         if container.duration:
             begin = container.start_time or 0
             tally.container_end_s = Fraction(begin + container.duration, av.time_base)
-
-
-def _pixel_aspect(stream: VideoStream) -> float:
-    """Width of a pixel by its height; 1 where the file does not say, or says what cannot be."""
-    ratio = fraction(stream.sample_aspect_ratio)
-    believable = ratio is not None and 1 / MOST_ASPECT <= ratio <= MOST_ASPECT
-    return float(ratio) if ratio is not None and believable else 1.0

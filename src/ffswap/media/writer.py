@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterable
+from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -18,6 +19,7 @@ from ..files import PathLike, PendingFile, Seal, write_error
 from ._encoder_table import container_of
 from ._encoding import VideoEncoder
 from ._matroska import set_display_size
+from ._parts import SegmentBreak
 from ._remux import error_text, kept_tags, moved_chapters, refuse_same, unwrapped
 from ._streams import Copies, display_size, muxer_options, tell_services
 from .encoders import EncoderPlan
@@ -106,6 +108,16 @@ class ClipWriter:
         return self._video.written + self._encoded
 
     @property
+    def temporary(self) -> Path:
+        """What will become the output."""
+        return self._file.temporary
+
+    @property
+    def time_base(self) -> Fraction:
+        """Seconds per unit of the times of encoded packets."""
+        return self._video.time_base
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """Sentences for the user, those of the plan included."""
         found = list(self._warnings)
@@ -115,8 +127,8 @@ class ClipWriter:
             found.append(f"{self._refused} packets of other streams had no usable time stamp")
         return tuple(found)
 
-    def write(self, item: Frames | CopiedPackets) -> None:
-        """Take the next item, in the order in which the reader gave them.
+    def write(self, item: Frames | CopiedPackets | SegmentBreak) -> None:
+        """Take the next item, in the order in which the reader gave them; a break changes nothing.
 
         Frames of the reader's are encoded from the buffers that their planes are views of.
 
@@ -129,6 +141,8 @@ class ClipWriter:
         if isinstance(item, CopiedPackets):
             for packet in item.packets:
                 self._copy(packet)
+            return
+        if isinstance(item, SegmentBreak):
             return
         for i in range(len(item)):
             self._mux(self._video.encode(item, i))

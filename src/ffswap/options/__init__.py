@@ -15,6 +15,7 @@ from .swap import (
     Person,
     SwapOptions,
     TrackOptions,
+    Unfinished,
 )
 
 __all__ = [
@@ -33,4 +34,5 @@ __all__ = [
     "Precision",
     "SwapOptions",
     "TrackOptions",
+    "Unfinished",
 ]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from ..errors import OptionError
+from .build import Precision
 from .checks import require
 from .disclosure import CredentialOptions, LabelOptions
 from .encode import EncodeOptions
@@ -21,12 +22,17 @@ __all__ = [
     "Person",
     "SwapOptions",
     "TrackOptions",
+    "Unfinished",
 ]
 
 MaskKind = Literal["box", "occlusion", "region", "area"]
+Unfinished = Literal["refuse", "resume", "discard"]
 
 # Sides of squares that faces are swapped at, pixels: no net is smaller, no video has more detail.
 MIN_BOOST, MAX_BOOST = 64, 2048
+
+# Seconds of a segment: each costs a few key frames and flushes to disk, and is lost by an interruption.
+MIN_SEGMENT_S, MAX_SEGMENT_S = 0.1, 3600.0
 
 
 @dataclass(frozen=True)
@@ -243,8 +249,13 @@ class SwapOptions:
         start: first moment of the target that is kept; the output begins there.
         end: first moment of the target that is no longer kept.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        precision: ``fp16`` or ``fp32``, of the engines on a GPU; None: FP16 where there is one.
         threads: that decoder, painters and encoder may use, each for itself; None: as many as
             there are cores.
+        segment_s: a clip of more than twice this many seconds is done in segments of about this length, so
+            that an interrupted run can go on; 0: it is done at once.
+        unfinished: what happens to what an interrupted run of the same output has left: ``refuse`` to
+            run, ``resume``: go on from there, ``discard`` it. Without such a thing each starts anew.
         overwrite: replace the output if it exists, and what lies beside it to vouch for it.
         label: text that is drawn into the frames, or None.
         credentials: who vouches for the output.
@@ -257,7 +268,10 @@ class SwapOptions:
     start: Position | None = None
     end: Position | None = None
     device: str = "auto"
+    precision: Precision | None = None
     threads: int | None = None
+    segment_s: float = 10.0
+    unfinished: Unfinished = "refuse"
     overwrite: bool = False
     detect: DetectOptions = field(default_factory=DetectOptions)
     track: TrackOptions = field(default_factory=TrackOptions)
@@ -277,5 +291,13 @@ class SwapOptions:
             re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device) is not None,
             "device", self.device, "auto, cpu, cuda, cuda:N",
         )  # fmt: skip
+        words = get_args(Precision)
+        require(self.precision in (None, *words), "precision", self.precision, " or ".join(words))
+        require(
+            self.segment_s == 0 or MIN_SEGMENT_S <= self.segment_s <= MAX_SEGMENT_S,
+            "segment", self.segment_s, f"0, or {MIN_SEGMENT_S:g} to {MAX_SEGMENT_S:g} (seconds)",
+        )  # fmt: skip
+        kinds = get_args(Unfinished)
+        require(self.unfinished in kinds, "unfinished", self.unfinished, ", ".join(kinds))
         if self.threads is not None:
             require(1 <= self.threads <= 256, "threads", self.threads, "1 to 256")

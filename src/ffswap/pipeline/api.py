@@ -16,8 +16,6 @@ from ..errors import CancelledError, OptionError, OutputError, OutputExistsError
 from ..files import PendingFile
 from ..media import (
     ClipInfo,
-    ClipReader,
-    ClipWriter,
     Picture,
     choose,
     foresee,
@@ -31,10 +29,13 @@ from ..ops import cpu
 from ..options import SwapOptions
 from ..stages.face_swap import FaceSwap
 from ..stages.net_paint import SKIPPED
-from .chain import Cast, Chain, open_chain, resolve_device
+from .chain import Cast, Chain
+from .clips import ClipJob, at_once
+from .devices import Folders, Workplace, open_workplace
 from .disclosure import Sealer, check_sidecar, claim_of, open_label, open_sealer
+from .facts import facts_of
 from .report import ProgressCallback, SwapReport
-from .run import ClipRun, batch_frames
+from .segments import in_segments, worth_it
 
 __all__ = ["swap", "tune_process"]
 
@@ -53,6 +54,8 @@ def swap(
     options: SwapOptions | None = None,
     models: PathLike | None = None,
     catalog: PathLike | None = None,
+    engines: PathLike | None = None,
+    kernels: PathLike | None = None,
     progress: ProgressCallback | None = None,
     cancel: threading.Event | None = None,
     notify: Callable[[str], None] | None = None,
@@ -69,6 +72,8 @@ def swap(
         options: how; the defaults suit most.
         models: folder of the user's model files; None: only the models that come with ffswap.
         catalog: TOML file with models of the user's own, or None.
+        engines: folder with TensorRT engines that `build_engines` wrote; None: there are none.
+        kernels: folder in which compiled kernels of a GPU are kept; None: they are compiled anew.
         progress: called in this thread a few times a second.
         cancel: set it from another thread to stop the run.
         notify: called in this thread, before the work starts, with each sentence about what the output
@@ -82,7 +87,6 @@ def swap(
         KeyboardInterrupt: passed on after cleaning up.
     """
     options = options or SwapOptions()
-    device = resolve_device(options.device)
     photo, target, output = None if source is None else Path(source), Path(target), Path(output)
     photos = _photos(photo, options)
     # What is no picture is refused before anything is loaded, and not decoded again then.
@@ -97,11 +101,13 @@ def swap(
         for sentence in foresee(target, output, options.encode):
             notify(sentence)
     sealer, notes = open_sealer(options.credentials, target, cancel)
-    folder, own = (None if one is None else Path(one) for one in (models, catalog))
-    with open_chain(options, folder, own, read) as chain:
-        cast, warnings = chain.cast(photo)
-        warnings = (*warnings, *notes)
-        job = _Job(chain, cast, info, output, options, device, sealer)
+    kept = (None if one is None else Path(one) for one in (models, catalog, engines, kernels))
+    folders = Folders(**dict(zip(("models", "catalog", "engines", "kernels"), kept, strict=True)))
+    with open_workplace(options, folders, read, picture=info.is_picture) as place:
+        cast, warnings = place.chain.cast(photo)
+        warnings = (*place.notes, *warnings, *notes)
+        files = {**photos, "target": target, **_own_files(place.chain, options)}
+        job = _Job(place, cast, info, output, options, sealer, files)
         if info.is_picture:
             return job.picture(warnings, cancel)
         return job.clip(warnings, progress, cancel)
@@ -116,6 +122,14 @@ def _photos(source: Path | None, options: SwapOptions) -> dict[str, Path]:
         photos[f"source {person.source}"] = Path(person.source)
         photos[f"reference {person.reference}"] = Path(person.reference)
     return photos
+
+
+def _own_files(chain: Chain, options: SwapOptions) -> dict[str, Path]:
+    """Models and the font of the user by what they are."""
+    files = {f"model {name}": path for name, path in chain.files.items()}
+    if options.label is not None and options.label.font is not None:
+        files["the font"] = Path(options.label.font)
+    return files
 
 
 def tune_process() -> None:
@@ -154,18 +168,19 @@ class _Job:
 
     def __init__(
         self,
-        chain: Chain,
+        place: Workplace,
         cast: Cast,
         info: ClipInfo,
         output: Path,
         options: SwapOptions,
-        device: str,
         sealer: Sealer,
+        files: Mapping[str, Path],
     ) -> None:
-        self._chain, self._cast, self._info, self._output = chain, cast, info, output
-        self._options, self._device, self._sealer = options, device, sealer
+        self._files = files
+        self._chain, self._cast, self._info, self._output = place.chain, cast, info, output
+        self._options, self._place, self._sealer = options, place, sealer
         self._label = open_label(options.label)
-        self._swap = chain.swap(cast, self._label)
+        self._swap = self._chain.swap(cast, self._label)
 
     def _seal(self, file: PendingFile) -> None:
         claim = claim_of(self._chain, self._swap, labelled=self._label is not None)
@@ -177,63 +192,46 @@ class _Job:
         progress: ProgressCallback | None,
         cancel: threading.Event | None,
     ) -> SwapReport:
-        info, options = self._info, self._options
+        info, options, swap = self._info, self._options, self._swap
         plan = choose(self._output, info, options.encode)
-        swap = self._swap
-        with (
-            ClipReader(
-                info.path,
-                start=options.start,
-                end=options.end,
-                threads=options.threads,
-                batch_frames=batch_frames(info.width, info.height),
-            ) as reader,
-            ClipWriter(
-                self._output,
-                reader,
-                plan,
-                overwrite=options.overwrite,
-                threads=options.threads,
-                seal=self._seal,
-            ) as writer,
-        ):
-            run = ClipRun(
-                reader,
-                writer,
-                swap,
-                threads=options.threads,
-                total=reader.expected_frames,
-                progress=progress,
-                cancel=cancel,
-            )
-            begun = time.perf_counter()
-            run.run()
-            swap.check()
-            writer.finish()
-            seconds = time.perf_counter() - begun
-            summary = reader.summary
-            notes = [*warnings, *summary.warnings, *writer.warnings, *self._notes()]
+        job = ClipJob(
+            info=info, output=self._output, plan=plan, options=options, swap=swap, seal=self._seal,
+            progress=progress, cancel=cancel, room=self._place.room,
+        )  # fmt: skip
+        if worth_it(job):
+            used = {"device": self._place.device, "model": self._chain.model}
+            used |= {f"model of the kind {kind}": name for kind, name in self._chain.models.items()}
+            used |= {f"runtime of {name}": one for name, one in self._chain.runtimes.items()}
+            done = in_segments(job, facts_of(self._files, options, plan, used, cancel))
+        else:
+            done = at_once(job)
+        summary = done.summary
+        notes = [*warnings, *done.warnings, *self._notes()]
         counts, skipped = swap.counts, swap.skipped
         if counts.frames_without_face == counts.frames:
             notes.append(_nothing_swapped(swap.tracks, options))
         return SwapReport(
             output=str(self._output),
-            frames=writer.frames_written,
+            frames=done.frames,
             frames_without_face=counts.frames_without_face,
             faces=counts.faces - sum(skipped.values()),
             faces_skipped=skipped,
             tracks=swap.tracks,
             missing_frames=summary.missing_frames,
             corrupt_frames=summary.corrupt_frames,
-            seconds=seconds,
-            fps=writer.frames_written / seconds,
+            seconds=done.seconds,
+            fps=done.frames / done.seconds,
             model=self._chain.model,
             model_reason=self._chain.model_reason,
             models=self._chain.models,
-            device=self._device,
+            device=self._place.device,
+            runtimes=self._chain.runtimes,
             encoder=plan.name,
             pixel_format=plan.pix_fmt,
-            stage_fps=run.stage_fps(),
+            stage_fps=done.stage_fps,
+            segments=done.segments,
+            resumed_frames=done.resumed_frames,
+            temporary_bytes=done.temporary_bytes,
             credentials=self._sealer.signature,
             warnings=tuple(dict.fromkeys(notes)),
         )
@@ -271,7 +269,8 @@ class _Job:
             model=self._chain.model,
             model_reason=self._chain.model_reason,
             models=self._chain.models,
-            device=self._device,
+            device=self._place.device,
+            runtimes=self._chain.runtimes,
             encoder=self._output.suffix.lower().lstrip("."),
             pixel_format="rgb24" if result.alpha is None else "rgba",
             credentials=self._sealer.signature,

@@ -24,7 +24,7 @@ from ..stages.identify import Recogniser, mean_embedding
 from ..stages.label import Label
 from ..stages.mark import FaceMarker
 from ..stages.match import PeopleMatcher
-from ..stages.restore import Restorer
+from ..stages.net_paint import CropPainter
 from .finder import FaceFinder, open_finder
 from .machine import find_cpu
 from .nets import Nets
@@ -38,27 +38,14 @@ from .painters import (
     open_restorer,
 )
 from .preferences import EMBEDDED_SWAPPER
+from .room import GpuRoom
 
-__all__ = ["Cast", "Chain", "open_chain", "resolve_device"]
+__all__ = ["Cast", "Chain", "open_chain"]
 
 ReadPicture: TypeAlias = Callable[[Path], Picture]
 
 PALM_DETECTOR = "palm_detection"
 HAND_LANDMARKER = "hand_landmark"
-
-
-def resolve_device(device: str) -> str:
-    """The device that a swap will run on.
-
-    Raises:
-        DeviceError: the one that was asked for is not available.
-    """
-    if device.startswith("cuda"):
-        raise DeviceError(
-            f"device {device!r} was asked for; this version of ffswap computes on: cpu",
-            hint="use --device auto or --device cpu",
-        )
-    return "cpu"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +84,7 @@ class Chain:
         painter: Painter,
         hands: tuple[Session, ModelSpec, Session, ModelSpec] | None,
         recogniser: Recogniser | None,
-        restorers: Sequence[Restorer],
+        restorers: Sequence[CropPainter],
         options: SwapOptions,
         model: tuple[str, str],
         names: Mapping[str, str],
@@ -107,7 +94,10 @@ class Chain:
         self._recogniser, self._restorers, self._options = recogniser, restorers, options
         self._read = read
         self.model, self.model_reason = model
+        self.files: Mapping[str, Path] = {}
+        """Files of the user's that models come from, by the name of the model."""
         self.models = {**finder.names, **painter.names, **names, "swapper": self.model}
+        self.runtimes: Mapping[str, str] = {}
 
     def cast(self, source: Path | None) -> tuple[Cast, tuple[str, ...]]:
         """Read all photos: of the faces to put in, and of the people who are named.
@@ -293,6 +283,7 @@ def open_chain(
     models: Path | None = None,
     catalog: Path | None = None,
     read: ReadPicture = read_picture,
+    room: GpuRoom | None = None,
 ) -> Iterator[Chain]:
     """Load what a swap with these options needs; freed at the end of the block.
 
@@ -301,15 +292,18 @@ def open_chain(
         models: folder of the user's model files, which need not exist; None: there is none.
         catalog: the user's own catalogue, which adds to that of ffswap, or None.
         read: reads a photo; one that remembers what it has read spares a second decoding.
+        room: the GPU that nets on whole frames run on; None: all run on the CPU.
 
     Raises:
+        DeviceError: something here cannot run on the GPU.
+        EngineError: there is no engine of a model.
         OptionError: a model of that name or kind is not known, or models do not go together.
         ModelError: a model is not installed, or its file is not what it should be.
     """
     with ExitStack() as stack:
         threads = options.threads or find_cpu().usable_cores
         store = None if models is None else ModelStore(models)
-        nets = Nets(load_catalog(catalog), store, threads, stack)
+        nets = Nets(load_catalog(catalog), store, threads, stack, room)
         asked = options.models.swapper
         model = nets.best_swapper() if asked == "auto" else (asked, "it was asked for")
         finder = open_finder(nets, options)
@@ -319,6 +313,11 @@ def open_chain(
         painter: Painter
         _check_together(options, model[0], finder)
         if model[0] == EMBEDDED_SWAPPER:
+            if room is not None:
+                raise DeviceError(
+                    f"the embedded swapper computes on the CPU; asked for was {room.device.name}",
+                    hint="use --device cpu, or choose another --model (`ffswap models list`)",
+                )
             painter = MeshPainter(options)
         else:
             net = nets.find(model[0], "swapper")
@@ -335,4 +334,8 @@ def open_chain(
             palms = nets.find(PALM_DETECTOR, "hand_detector")
             points = nets.find(HAND_LANDMARKER, "hand_landmarker")
             hands = (nets.open(palms), palms.spec, nets.open(points), points.spec)
-        yield Chain(finder, painter, hands, recogniser, restorers, options, model, names, read)
+        chain = Chain(finder, painter, hands, recogniser, restorers, options, model, names, read)
+        if room is not None:
+            chain.runtimes = dict(room.runtimes)
+        chain.files = nets.files
+        yield chain

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import tempfile
 import threading
 import time
@@ -17,15 +16,12 @@ from typing import Any, Literal
 from .._version import __version__
 from ..engines.build import BuildEvent, BuildJob, BuildResult, PendingPlan, PlanBuilder
 from ..engines.gate import Arrays, check_limits
-from ..engines.key import EngineKey, GpuTarget
+from ..engines.key import EngineKey
 from ..engines.manifest import GateFigures, Island, Manifest
-from ..engines.precision import CONVERTER
 from ..engines.recipe import ModelRecipe
 from ..engines.store import EngineStore, Found, Miss
-from ..engines.trt_api import TrtApi
 from ..errors import CancelledError, QualityError
 from ..files import file_digests
-from ..gpu import Device
 from ..models import get, names
 from ..models.graph import inputs_of
 from ..models.onnx_files import Graph, fingerprint
@@ -42,19 +38,11 @@ from .engine_graph import (
     samples_digest,
     save_net,
 )
+from .engine_models import Compared, in_own_names
+from .engine_place import Place, asked
 from .machine import find_cpu
 
-__all__ = ["EngineReport", "ModelBuild", "Phase", "Place", "platform_name"]
-
-# Level 1 of 0 to 5 gave an H100 the speed of the default (3) in a third of the time; see
-# docs/benchmarks.md.
-DEFAULT_OPT_LEVEL = 1
-_GIB = 1 << 30
-
-
-def platform_name() -> str:
-    """System and processor, such as ``linux-x86_64``: a plan is for one of them."""
-    return f"{platform.system().lower()}-{platform.machine().lower()}"
+__all__ = ["EngineReport", "ModelBuild", "Phase"]
 
 
 @dataclass(frozen=True)
@@ -64,37 +52,6 @@ class Phase:
     name: str
     done: int | None = None
     total: int | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Place:
-    """What builds, and for which GPUs.
-
-    Attributes:
-        api: TensorRT.
-        device: the GPU here, or None.
-        targets: GPUs to build for ahead of time, or none.
-    """
-
-    api: TrtApi
-    device: Device | None
-    targets: tuple[str, ...]
-
-    @property
-    def gpus(self) -> tuple[GpuTarget, ...]:
-        """The GPUs that the engines are for."""
-        if self.device is None:
-            targets = (GpuTarget(name="", capability=target) for target in self.targets)
-            return tuple(
-                sorted(targets, key=lambda target: [int(n) for n in target.capability.split(".")])
-            )
-        return (target_of(self.device),)
-
-
-def target_of(device: Device) -> GpuTarget:
-    """A GPU as engines know it."""
-    major, minor = device.info.compute_capability
-    return GpuTarget(name=device.info.name, capability=f"{major}.{minor}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,7 +107,7 @@ class ModelBuild:
         timing_cache: Path | None,
         tell: Callable[[Phase], None],
         cancel: threading.Event | None,
-        compare: Callable[[Graph], str | None] | None = None,
+        compare: Callable[[Graph], Compared],
     ) -> None:
         self._begun = time.monotonic()
         self._recipe, self._place, self._builder, self._store = recipe, place, builder, store
@@ -176,7 +133,8 @@ class ModelBuild:
 
     def _find_or_build(self, prepared: Prepared, *, force: bool, single: bool) -> EngineReport:
         """Look for the engine under its lock, and build it if it is not there."""
-        self._recipe = replace(self._recipe, batches=prepared.batches)
+        recipe = in_own_names(self._recipe, prepared.names)
+        self._recipe = replace(recipe, batches=prepared.batches)
         key = self._key(prepared)
         waiting = partial(self._tell, "waiting for another process that builds the same engine")
         with self._store.lock(key, cancel=self._cancel, waiting=waiting):
@@ -185,7 +143,7 @@ class ModelBuild:
                 return self._report("there", found.plan, found.manifest, prepared.notes)
             if isinstance(found, Miss) and not found.absent:
                 self._notes.append(found.reason)
-            self._builder.start(self._place.api.product, self._device_index)
+            self._builder.start(self._place.api.product, self._place.index)
             try:
                 manifest, plan = self._build(prepared, key)
             except UnprovenError as error:
@@ -235,47 +193,19 @@ class ModelBuild:
         return find_cpu().usable_cores
 
     def _key(self, prepared: Prepared) -> EngineKey:
-        recipe, place = self._recipe, self._place
-        tactics = (f"tactics:{name}" for name in recipe.tactics)
+        recipe = self._recipe
         return EngineKey(
-            model=recipe.name,
-            product=place.api.product,
-            version=place.api.version,
-            gpus=place.gpus,
-            driver_major=None if place.device is None else place.device.info.driver_major,
-            platform=platform_name(),
+            **asked(recipe, self._place),
             onnx_sha256=fingerprint(prepared.original),
             inputs=tuple(
                 (info.name, str(info.dtype), info.shape) for info in inputs_of(prepared.graph)
             ),
             batches=recipe.batches,
-            profiles=recipe.profiles,
-            precision=recipe.precision,
-            half_io=recipe.half_io,
-            islands=tuple(sorted(recipe.keep_fp32)),
             samples=samples_digest(recipe),
-            opt_level=self._opt_level,
-            workspace_bytes=self._workspace_bytes,
-            flags=tuple(sorted([f"converter:{CONVERTER}", *tactics])),
         )
 
-    @property
-    def _device_index(self) -> int | None:
-        return None if self._place.device is None else self._place.device.info.index
-
-    @property
-    def _opt_level(self) -> int | None:
-        if self._recipe.opt_level is not None or self._place.api.product == "tensorrt_rtx":
-            return self._recipe.opt_level
-        return DEFAULT_OPT_LEVEL
-
-    @property
-    def _workspace_bytes(self) -> int | None:
-        gigabytes = self._recipe.workspace_gb
-        return None if gigabytes is None else int(gigabytes * _GIB)
-
     def _build(self, prepared: Prepared, key: EngineKey) -> tuple[Manifest, Path]:
-        samples = draw_samples(self._recipe, prepared.graph, key.batches[-1])
+        samples = draw_samples(self._recipe, prepared.graph, key.batches[-1], prepared.names)
         plan = self._store.temporary(key)
         self._tell("converting to FP16" if self._recipe.precision == "fp16" else "writing the net")
         ways = attempts(
@@ -319,7 +249,7 @@ class ModelBuild:
         Raises:
             UnprovenError: it is not.
         """
-        rows = draw_samples(self._recipe, prepared.graph, PROOF_ROWS)
+        rows = draw_samples(self._recipe, prepared.graph, PROOF_ROWS, prepared.names)
         with Fp32Nets(self._cores, self._recipe.name, check=self._check) as nets:
             self._tell("comparing a batch with its rows")
             prove_batch(prepared, rows, nets)
@@ -355,12 +285,12 @@ class ModelBuild:
             product=place.api.product,
             batches=recipe.batches,
             profiles=recipe.profiles,
-            device=self._device_index or 0,
+            device=place.index or 0,
             targets=place.targets,
             half=recipe.precision == "fp16",
             constrain=constrain,
-            workspace_bytes=self._workspace_bytes,
-            opt_level=self._opt_level,
+            workspace_bytes=key.workspace_bytes,
+            opt_level=key.opt_level,
             timing_cache=self._timing_cache or self._store.timing_cache(key),
             tactics=recipe.tactics or None,
         )

@@ -27,8 +27,9 @@ from ..models import embedded_bytes, get
 from ..models.batch import drawn_feeds, free_batch, prove_rows
 from ..models.cleaning import clean
 from ..models.graph import check_dimensions, check_opset, custom_operators, inputs_of, set_shapes
+from ..models.interface import PortNames
 from ..models.onnx_files import Graph, load_onnx, parse_onnx, save_onnx
-from ..models.padding import pad_by_convolution
+from .engine_models import Compared, in_own_names
 
 __all__ = [
     "PROOF_ROWS",
@@ -38,6 +39,7 @@ __all__ = [
     "draw_samples",
     "prepare_graph",
     "prove_batch",
+    "read_net",
     "samples_digest",
     "save_net",
 ]
@@ -59,12 +61,15 @@ class Prepared:
         graph: clean, in FP32, with a symbolic batch, or one of 1 if it is built for that alone.
         original: the same with the batch of its file.
         batches: the sizes that it can be built for.
+        names: what the file calls the inputs and outputs of a model of the catalogue; None: the net
+            is none of its models, or comes with ffswap.
         notes: what the user should know.
     """
 
     graph: Graph
     original: Graph
     batches: tuple[int, ...]
+    names: PortNames | None = None
     notes: tuple[str, ...] = ()
 
     def single(self, reason: str) -> Prepared:
@@ -79,44 +84,59 @@ def prepare_graph(
     api: TrtApi,
     *,
     explicit_batches: bool,
-    compare: Callable[[Graph], str | None] | None = None,
+    compare: Callable[[Graph], Compared] = lambda _: Compared(),
 ) -> Prepared:
     """Read a model and make its batch symbolic where the net allows it.
 
     Args:
-        recipe: of the model.
+        recipe: of the model; it may name inputs as the catalogue does.
         api: that will read the graph.
         explicit_batches: the user named the batch sizes: a net that cannot have them is an error,
             and not built for batches of 1 instead.
-        compare: looks at the graph as it was read; may refuse it, or give a note.
+        compare: looks at the graph as it was read, and may refuse it.
 
     Raises:
         InputMissingError: there is no such file.
         ModelError: it is not ONNX, or cannot be used as asked.
         EngineError: it has operators that nobody knows.
     """
-    if recipe.file is None:
-        graph = parse_onnx(embedded_bytes(get(recipe.name)), recipe.name)
-    else:
-        graph = load_onnx(recipe.file)
-    note = None if compare is None else compare(graph)
-    notes = () if note is None else (note,)
-    graph = set_shapes(clean(graph), recipe.shapes, unbatched=recipe.unbatched)
+    graph = read_net(recipe.name, recipe.file)
+    compared = compare(graph)
+    names, notes = compared.names, () if compared.note is None else (compared.note,)
+    recipe = in_own_names(recipe, names)
+    graph = clean(graph)
+    if recipe.shapes:
+        graph = set_shapes(graph, recipe.shapes, unbatched=recipe.unbatched)
     _check_operators(graph)
     check_dimensions(graph, unbatched=recipe.unbatched)
     check_opset(graph, api.max_opset, api.name)
-    if not api.strong_typing:  # the same versions that go wrong on it
-        graph = pad_by_convolution(graph)
     _check_names(recipe, graph)
     if recipe.batches == (1,):  # also of nets that mix their rows
-        return Prepared(graph=_one_row(graph), original=graph, batches=(1,), notes=notes)
-    prepared = Prepared(graph=graph, original=graph, batches=recipe.batches, notes=notes)
+        single = _one_row(graph)
+        return Prepared(graph=single, original=graph, batches=(1,), names=names, notes=notes)
+    prepared = Prepared(
+        graph=graph, original=graph, batches=recipe.batches, names=names, notes=notes
+    )
     try:
         return replace(prepared, graph=free_batch(graph, unbatched=recipe.unbatched))
     except ModelError as error:
         if explicit_batches:
             raise
         return prepared.single(error.message)
+
+
+def read_net(model: str, file: Path | None) -> Graph:
+    """Read a model as it is.
+
+    Args:
+        model: its name.
+        file: its ONNX file; None: it comes with ffswap.
+
+    Raises:
+        InputMissingError: there is no such file.
+        ModelError: it is not ONNX.
+    """
+    return parse_onnx(embedded_bytes(get(model)), model) if file is None else load_onnx(file)
 
 
 def _one_row(graph: Graph) -> Graph:
@@ -225,13 +245,16 @@ def save_net(graph: Graph, folder: Path) -> Path:
     return path
 
 
-def draw_samples(recipe: ModelRecipe, graph: Graph, rows: int) -> dict[str, NDArray[Any]]:
+def draw_samples(
+    recipe: ModelRecipe, graph: Graph, rows: int, names: PortNames | None = None
+) -> dict[str, NDArray[Any]]:
     """Rows for every input: the recipe's own, or noise that is the same on every machine.
 
     Args:
-        recipe: of the model.
+        recipe: of the model, from `in_own_names`.
         graph: the prepared net.
         rows: of inputs with a batch; fewer of the recipe's own are repeated.
+        names: by which the recipe's own may be called as well.
 
     Raises:
         InputMissingError: there is no such archive.
@@ -240,6 +263,9 @@ def draw_samples(recipe: ModelRecipe, graph: Graph, rows: int) -> dict[str, NDAr
     if recipe.samples is None:
         return drawn_feeds(graph, rows, _SEED, ranges=recipe.ranges)
     given = _read_samples(recipe.samples)
+    for name, own in () if names is None else names.inputs.items():
+        if own not in given and name in given:
+            given[own] = given[name]
     samples = {}
     for info in inputs_of(graph):
         array = given.get(info.name)

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from ..engines.recipe import ModelRecipe, Recipe
 from ..errors import ModelError, OptionError
 from ..models import Catalog, ImageInput, ModelSpec
-from ..models.interface import check_interface
+from ..models.graph import inputs_of
+from ..models.interface import PortNames, check_interface
 from ..models.onnx_files import Graph
 from ..models.store import ModelStore
 from .remedies import lacking, refused
 from .swappers import usable_file
 
-__all__ = ["compare", "described", "select_models"]
+__all__ = ["Compared", "compare", "described", "in_own_names", "select_models"]
+
+_Value = TypeVar("_Value")
 
 _ONNX = ".onnx"
 # An embedding of 512 values and norm 1 seldom has one beyond three times its mean square root.
@@ -87,34 +91,71 @@ def _found(
     return described(replace(one, file=path), catalog)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """What a net is beside the entry of the catalogue whose name it bears.
+
+    Attributes:
+        names: what the file calls its inputs and outputs; None: there is no such entry, or the file
+            is another net.
+        note: what the user should know.
+    """
+
+    names: PortNames | None = None
+    note: str | None = None
+
+
 def compare(
     graph: Graph, recipe: ModelRecipe, catalog: Catalog, store: ModelStore | None
-) -> str | None:
+) -> Compared:
     """Compare a net that bears the name of a model of the catalogue with its entry.
+
+    A file that was given, by its path or in a recipe, may be another net: it is built all the same,
+    under the name that it was given, and with a note. Only what the catalogue says of inputs must
+    then have an input to be true of.
 
     Args:
         graph: as it was read.
-        recipe: of the model.
+        recipe: of the model, from `described`.
         catalog: the known models.
         store: the user's model files, or None.
 
-    Returns:
-        What the user should know: in which input or output a file that was given differs. The net
-        is then built all the same, under the name that it was given.
-
     Raises:
-        ModelError: it is the installed one, and differs.
+        ModelError: it is another net, and the installed one, or without the inputs of the entry.
     """
     spec = catalog.models.get(recipe.name)
     if spec is None or recipe.file is None:
-        return None
+        return Compared()
     try:
-        check_interface(graph, spec, among=catalog.models.values(), file=recipe.file)
+        names = check_interface(graph, spec, among=catalog.models.values(), file=recipe.file)
     except ModelError as error:
-        if store is None or recipe.file != store.place(spec):
-            return f"the file {error.message}; the engine is named so all the same"
-        raise refused(error, spec, store) from error
-    return None
+        if store is not None and recipe.file == store.place(spec):
+            raise refused(error, spec, store) from error
+        there = {info.name for info in inputs_of(graph)}
+        if not there.issuperset((*_ranges(spec), *spec.constants)):
+            raise
+        return Compared(note=f"the file {error.message}; the engine is named so all the same")
+    return Compared(names=names)
+
+
+def in_own_names(recipe: ModelRecipe, names: PortNames | None) -> ModelRecipe:
+    """A recipe that names inputs as the file does, whether it or the catalogue named them.
+
+    Of two values for one input that of the file's own name counts: only the user can have given it.
+    """
+    if names is None or names.own:
+        return recipe
+    return replace(
+        recipe,
+        ranges=_renamed(recipe.ranges, names),
+        shapes=_renamed(recipe.shapes, names),
+        unbatched=tuple(dict.fromkeys(names.inputs.get(one, one) for one in recipe.unbatched)),
+    )
+
+
+def _renamed(said: Mapping[str, _Value], names: PortNames) -> dict[str, _Value]:
+    known = {names.inputs[name]: value for name, value in said.items() if name in names.inputs}
+    return {**known, **{name: value for name, value in said.items() if name not in names.inputs}}
 
 
 def described(one: ModelRecipe, catalog: Catalog) -> ModelRecipe:

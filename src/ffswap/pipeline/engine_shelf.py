@@ -18,10 +18,10 @@ from ..errors import DeviceError, EngineError, FfswapError, OptionError
 from ..gpu import Device
 from ..models import load_catalog, names
 from ..models.onnx_files import fingerprint
-from .engine_build import platform_name, target_of
 from .engine_check import compare, fixed, fp32_rows, gate_feeds, noise_for, open_engine
 from .engine_graph import Fp32Nets, draw_samples, prepare_graph
 from .engine_models import described
+from .engine_place import platform_name, target_of
 from .machine import find_cpu
 
 __all__ = ["Here", "Shelved", "Verified", "list_engines", "prune_engines", "verify_engines"]

@@ -14,14 +14,21 @@ from typing import Any
 from ..engines.build import PlanBuilder
 from ..engines.recipe import ModelRecipe, load_recipe
 from ..engines.store import EngineStore
-from ..engines.trt_api import TrtApi, load_api
+from ..engines.trt_api import (
+    Product,
+    TrtApi,
+    installed_products,
+    load_api,
+    preferred_product,
+)
 from ..errors import DeviceError, OptionError
 from ..gpu import Device
 from ..models import load_catalog
 from ..models.store import ModelStore
 from ..options import BuildOptions
-from .engine_build import EngineReport, ModelBuild, Phase, Place
+from .engine_build import EngineReport, ModelBuild, Phase
 from .engine_models import compare, select_models
+from .engine_place import Place, is_missing
 
 __all__ = ["BuildReport", "EngineProgress", "build_engines", "recipes_folder"]
 
@@ -126,7 +133,7 @@ def build_engines(
     store = EngineStore(folder)
     store.check_writable()
     reports = []
-    with _open_place(options) as place, PlanBuilder() as builder:
+    with _ready(options, chosen, store) as (place, builder):
         for index, one in enumerate(chosen):
             tell = _teller(progress, one.name, index, len(chosen))
             check = partial(compare, recipe=one, catalog=known, store=shelf)
@@ -179,6 +186,29 @@ def _with_options(recipe: ModelRecipe, options: BuildOptions) -> ModelRecipe:
         if (value := getattr(options, name)) is not None
     }
     return replace(recipe, **asked)
+
+
+@contextmanager
+def _ready(
+    options: BuildOptions, chosen: Sequence[ModelRecipe], store: EngineStore
+) -> Iterator[tuple[Place, PlanBuilder]]:
+    """What builds, whose process loads TensorRT as soon as it is sure that there will be a job.
+
+    TensorRT takes longer to load (13 s of version 8.6) than all that is done here before there is a
+    job, so the process is started first. What cannot be told without the file, whether an engine
+    that was built from it is still the right one, is nearly always answered by yes, and then
+    nothing is started at all.
+    """
+    whole = [one.manifest for one in store.entries() if one.manifest and one.problem is None]
+    product: Product = "tensorrt_rtx" if options.targets else preferred_product()
+    with PlanBuilder() as builder:
+        sure = options.force or any(is_missing(one, None, whole) for one in chosen)
+        if sure and product in installed_products():
+            builder.start(product, None if options.targets else options.device)
+        with _open_place(options) as place:
+            if any(is_missing(one, place, whole) for one in chosen):
+                builder.start(product, place.index)
+            yield place, builder
 
 
 @contextmanager

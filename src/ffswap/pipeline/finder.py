@@ -7,19 +7,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..carriers import Faces
-from ..engines import Session
 from ..errors import OptionError
 from ..media import Picture, picture_frames
-from ..models import ModelSpec
 from ..models.spec import Kind
 from ..options import SwapOptions
 from ..stages.detect import Detector, FaceDetector
 from ..stages.detection_tracker import DetectionTracker
 from ..stages.face_swap import Tracker
-from ..stages.landmark import Landmarker, PointsTo68
+from ..stages.landmark import CropLandmarker, Landmarker, PointsTo68
 from ..stages.net_detect import NetDetector
 from ..stages.track import FaceTracker, MeshNet
+from .net import Net
 from .nets import Nets
+from .room import GpuRoom
 
 __all__ = ["FaceFinder", "open_finder", "points_guesser"]
 
@@ -41,14 +41,16 @@ class FaceFinder:
         points_to_68: makes them of five, where there is no mesh.
         options: of the run.
         names: model by kind.
+        room: the GPU on which frames are looked at, or None.
     """
 
     detector: FaceDetector
     mesh: MeshNet | None
-    landmarker: Landmarker | None
+    landmarker: CropLandmarker | None
     points_to_68: PointsTo68 | None
     options: SwapOptions
     names: dict[str, str]
+    room: GpuRoom | None = None
 
     @property
     def embedded_detector(self) -> bool:
@@ -70,7 +72,12 @@ class FaceFinder:
 
     def in_picture(self, picture: Picture) -> Faces:
         """The faces of a still picture, the largest (highest) first."""
-        faces = self.tracker()(picture_frames(picture))
+        frames, tracker = picture_frames(picture), self.tracker()
+        if self.room is None:
+            faces = tracker(frames)
+        else:
+            with self.room.visiting(frames) as there:
+                faces = tracker(there)
         height = faces.box[:, 3] - faces.box[:, 1]
         return faces.rows(np.argsort(-height, kind="stable"))
 
@@ -84,27 +91,24 @@ def open_finder(nets: Nets, options: SwapOptions) -> FaceFinder:
     """
     models = options.models
 
-    def load(asked: str, kind: Kind, embedded: str) -> tuple[Session, ModelSpec]:
-        net = nets.find(embedded if asked == "auto" else asked, kind)
-        return nets.open(net), net.spec
+    def find(asked: str, kind: Kind, embedded: str) -> Net:
+        return nets.find(embedded if asked == "auto" else asked, kind)
 
-    session, spec = load(models.detector, "detector", EMBEDDED_DETECTOR)
-    detector: FaceDetector
-    if spec.family == "blazeface":
-        detector = Detector(session, spec, options.detect)
-    else:
-        detector = NetDetector(session, spec, options.detect, models.detector_angles)
+    net = find(models.detector, "detector", EMBEDDED_DETECTOR)
+    detector, spec = _open_detector(nets, net, options), net.spec
     names = {"detector": spec.name}
     mesh, landmarker, points = None, None, None
     if models.landmarker != _NO_LANDMARKER:
-        session, found = load(models.landmarker, "landmarker", EMBEDDED_LANDMARKER)
+        net = find(models.landmarker, "landmarker", EMBEDDED_LANDMARKER)
+        found = net.spec
         names["landmarker"] = found.name
         if found.family == "face_mesh":
-            mesh = MeshNet(session, found)
+            mesh = MeshNet(nets.open(net), found)
         elif found.family == "fan_points":
-            points = PointsTo68(session, found, nets.catalog.template(found.template or ""))
+            template = nets.catalog.template(found.template or "")
+            points = PointsTo68(nets.open(net), found, template)
         else:
-            landmarker = Landmarker(session, found)
+            landmarker = _open_landmarker(nets, net)
             points = points_guesser(nets, names)
     if mesh is None and spec.family == "blazeface":
         raise OptionError(
@@ -115,8 +119,23 @@ def open_finder(nets: Nets, options: SwapOptions) -> FaceFinder:
         )
     return FaceFinder(
         detector=detector, mesh=mesh, landmarker=landmarker, points_to_68=points, options=options,
-        names=names,
+        names=names, room=nets.room,
     )  # fmt: skip
+
+
+def _open_detector(nets: Nets, net: Net, options: SwapOptions) -> FaceDetector:
+    if net.spec.family == "blazeface":
+        return Detector(nets.open(net), net.spec, options.detect)
+    angles = options.models.detector_angles
+    if nets.room is not None:
+        return nets.room.detector(nets.compared(net), options.detect, angles)
+    return NetDetector(nets.open(net), net.spec, options.detect, angles)
+
+
+def _open_landmarker(nets: Nets, net: Net) -> CropLandmarker:
+    if nets.room is not None:
+        return nets.room.landmarker(nets.compared(net))
+    return Landmarker(nets.open(net), net.spec)
 
 
 def points_guesser(nets: Nets, names: dict[str, str]) -> PointsTo68 | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from ..carriers import F32
@@ -15,31 +15,16 @@ from ..models.onnx_files import Graph, load_onnx
 from ..models.spec import Kind
 from ..models.store import ModelStore
 from ..stages.feed import SharedNet
+from .net import Net
 from .preferences import EMBEDDED_SWAPPER
 from .remedies import lacking, refused
 from .renamed import RenamedSession
+from .room import GpuRoom
 from .swappers import TAKE_EMBEDDED, best_swapper, usable_file
 
-__all__ = ["Net", "Nets"]
+__all__ = ["Nets"]
 
 _ONNX = ".onnx"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Net:
-    """A model and where its file is.
-
-    Attributes:
-        spec: of the catalogue.
-        file: None: it comes with ffswap.
-        names: what the file calls its inputs and outputs; None: it was not compared with the catalogue.
-        matrix: for the source, if it has one and was compared; see `models.interface.find_matrix`.
-    """
-
-    spec: ModelSpec
-    file: Path | None
-    names: PortNames | None = None
-    matrix: F32 | None = None
 
 
 def _matrix(graph: Graph, spec: ModelSpec) -> F32 | None:
@@ -55,14 +40,22 @@ class Nets:
         store: the user's files, or None.
         threads: that one net may use, 1 or more.
         stack: closes the sessions.
+        room: a GPU for the nets that work on whole frames; None: all are run on the CPU.
     """
 
     def __init__(
-        self, catalog: Catalog, store: ModelStore | None, threads: int, stack: ExitStack
+        self,
+        catalog: Catalog,
+        store: ModelStore | None,
+        threads: int,
+        stack: ExitStack,
+        room: GpuRoom | None = None,
     ) -> None:
-        self.catalog = catalog
+        self.catalog, self.room = catalog, room
         self._store, self._threads, self._stack = store, threads, stack
         self._shared: dict[str, SharedNet] = {}
+        self.files: dict[str, Path] = {}
+        """Files of the user's that were opened, by the name of the model."""
 
     def installed(self, kind: Kind) -> list[ModelSpec]:
         """Models of a kind that can be used now, without those that come with ffswap."""
@@ -174,17 +167,29 @@ class Nets:
         """
         return self.open_with_matrix(net)[0]
 
+    def compared(self, net: Net) -> Net:
+        """The same net, whose file was compared with its entry in the catalogue.
+
+        Raises:
+            ModelError: its file is damaged, or not the model that it should be.
+        """
+        if net.file is None:
+            return net
+        self.files[net.spec.name] = net.file
+        if net.names is not None:
+            return net
+        # The graph is gone before a session is made: both hold all weights.
+        names, matrix = self._checked(net.file, net.spec)
+        return replace(net, names=names, matrix=matrix)
+
     def open_with_matrix(self, net: Net) -> tuple[Session, F32 | None]:
         """A session of a swapper, and the matrix for its source if it has one; see `open`."""
-        spec, matrix = net.spec, net.matrix
-        if net.file is None:
+        net = self.compared(net)
+        spec, names = net.spec, net.names
+        if net.file is None or names is None:
             return self._enter(OrtCpuSession(embedded_bytes(spec), name=spec.name)), None
-        names = net.names
-        if names is None:
-            # The graph is gone before the session is made: both hold all weights.
-            names, matrix = self._checked(net.file, spec)
         session: Session = OrtCpuSession(net.file, threads=self._threads, name=spec.name)
-        return self._enter(session if names.own else RenamedSession(session, names)), matrix
+        return self._enter(session if names.own else RenamedSession(session, names)), net.matrix
 
     def _checked(self, file: Path, spec: ModelSpec) -> tuple[PortNames, F32 | None]:
         """What a file calls its ports, and its matrix; its graph is that of the entry."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
@@ -21,9 +21,11 @@ from ..stages.feed import SharedNet
 from ..stages.identify import Recogniser, mean_embedding, source_picture, source_vector
 from ..stages.masks import FaceMasks
 from ..stages.mesh_swap import MeshSource, MeshSwapper, MeshSwappers
+from ..stages.net_paint import CropPainter
 from ..stages.net_swap import NetSwapper
 from ..stages.restore import Restorer
-from .nets import Net, Nets
+from .net import Net
+from .nets import Nets
 
 __all__ = [
     "MeshPainter",
@@ -43,6 +45,10 @@ FACE_REGIONS = (
     "upper-lip", "lower-lip",
 )  # fmt: skip
 """Labels that make up a face. Source: FaceFusion 3.8.1, face_masker.py."""
+
+
+Paints: TypeAlias = Callable[[Sequence[F32]], CropPainter]
+"""Makes a swapper from a row of the source input for each person."""
 
 
 @dataclass(frozen=True)
@@ -112,26 +118,22 @@ class NetPainter:
     """A generator.
 
     Attributes:
-        session: of the generator.
+        paints: makes swappers from the sources.
         spec: of it.
         template: (5, 2) float32, points that faces are aligned to.
         recogniser: makes embeddings; None: the source is a picture.
         converter: of embeddings, or None.
         matrix: of embeddings, or None.
         portrait: (5, 2) float32, points that the portrait is aligned to, where the source is one.
-        masks: what limits the painted region.
-        boost: side of the crop by that of the net.
     """
 
-    session: Session
+    paints: Paints
     spec: ModelSpec
     template: F32
     recogniser: Recogniser | None
     converter: Session | None
     matrix: F32 | None
     portrait: F32 | None
-    masks: FaceMasks
-    boost: int
     names: Mapping[str, str] = field(default_factory=dict)
 
     def source(self, photos: Sequence[Photo]) -> tuple[F32, tuple[str, ...]]:
@@ -148,11 +150,9 @@ class NetPainter:
         embedding = mean_embedding([embedding_of(self.recogniser, photo) for photo in photos])
         return source_vector(embedding, source, self.converter, self.matrix), ()
 
-    def swapper(self, sources: Sequence[Any]) -> NetSwapper:
+    def swapper(self, sources: Sequence[Any]) -> CropPainter:
         """See `Painter.swapper`."""
-        return NetSwapper(
-            self.session, self.spec, self.template, sources, self.masks, boost=self.boost
-        )
+        return self.paints(sources)
 
 
 def embedding_of(recogniser: Recogniser, photo: Photo) -> F32:
@@ -203,16 +203,40 @@ def open_painter(
         names["converter"] = source.converter
         converter = nets.open(nets.find(source.converter, "converter"))
     masks, mask_names = _open_masks(nets, options)
-    session, matrix = nets.open_with_matrix(net)
+    paints, matrix = _open_generator(nets, net, masks, boost)
     portrait = None if source.template is None else nets.catalog.template(source.template)
     return NetPainter(
-        session=session, spec=spec, template=_template(nets, spec), recogniser=recogniser,
-        converter=converter, matrix=matrix, portrait=portrait, masks=masks, boost=boost,
-        names={**names, **mask_names},
+        paints=paints, spec=spec, template=_template(nets, spec), recogniser=recogniser,
+        converter=converter, matrix=matrix, portrait=portrait, names={**names, **mask_names},
     )  # fmt: skip
 
 
-def open_restorer(nets: Nets, options: ModelOptions) -> Restorer:
+def _open_generator(
+    nets: Nets, net: Net, masks: FaceMasks, boost: int
+) -> tuple[Paints, F32 | None]:
+    """What makes swappers of a generator, and its matrix for embeddings."""
+    spec, template, room = net.spec, _template(nets, net.spec), nets.room
+    if room is None:
+        session, matrix = nets.open_with_matrix(net)
+
+        def on_host(sources: Sequence[F32]) -> CropPainter:
+            return NetSwapper(session, spec, template, sources, masks, boost=boost)
+
+        return on_host, matrix
+    net = nets.compared(net)
+    source = spec.source
+    if source is None:
+        raise InternalError(f"{spec.name} has no source")
+    name, loaded = source.name, room.painting_nets(net)
+
+    def on_device(sources: Sequence[F32]) -> CropPainter:
+        rows = {name: np.concatenate(sources)}
+        return CropPainter(room.brush(loaded, spec, masks, boost, rows), template)
+
+    return on_device, net.matrix
+
+
+def open_restorer(nets: Nets, options: ModelOptions) -> CropPainter:
     """Load the restorer that the options name.
 
     Raises:
@@ -227,6 +251,10 @@ def open_restorer(nets: Nets, options: ModelOptions) -> Restorer:
         kinds.append("occlusion")
         occluders.append(_occluder(nets, options))
     masks = FaceMasks(kinds, blur=options.mask_blur, occluders=occluders)
+    if nets.room is not None:
+        loaded = nets.room.painting_nets(nets.compared(net))
+        brush = nets.room.brush(loaded, net.spec, masks)
+        return CropPainter(brush, template, opacity=options.restore_blend)
     return Restorer(nets.open(net), net.spec, template, options.restore_blend, masks)
 
 

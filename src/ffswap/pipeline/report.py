@@ -50,16 +50,20 @@ class SwapReport:
         tracks: different faces followed through the clip.
         missing_frames: frames that the container promises and the file does not hold.
         corrupt_frames: frames that the decoder called damaged; they are processed all the same.
-        seconds: from the first frame asked for to the finished file.
+        seconds: from the first frame asked for to the finished file, interruptions left out.
         fps: `frames` by `seconds`.
         stage_fps: for each stage, the rate that it would reach alone (frames by its busy time).
         model: name of the swap model.
         model_reason: why this one.
         models: name of every model by its kind; ``landmarker_fallback`` is the landmarker that guesses
             points where the other is not sure.
-        device: what computed, such as ``cpu``.
+        device: what computed, such as ``cpu`` or ``cuda:0``; on a GPU, nets that see whole frames do.
+        runtimes: by the model's name what ran it on the GPU; the others ran on the CPU.
         encoder: FFmpeg's name of the encoder, or the picture format.
         pixel_format: of the output.
+        segments: that a clip was done in, each of which an interrupted run would have kept.
+        resumed_frames: of the frames, those that an interrupted run had done; `stage_fps` leaves them out.
+        temporary_bytes: that lay beside the output at the most and are gone now, besides the output itself.
         credentials: what was signed into the output or beside it, and by whom; None: nothing was.
         warnings: sentences for the user, in the order in which they arose.
     """
@@ -79,8 +83,12 @@ class SwapReport:
     pixel_format: str
     model_reason: str = ""
     models: Mapping[str, str] = field(default_factory=dict)
+    runtimes: Mapping[str, str] = field(default_factory=dict)
     faces_skipped: Mapping[str, int] = field(default_factory=dict)
     stage_fps: Mapping[str, float] = field(default_factory=dict)
+    segments: int = 1
+    resumed_frames: int = 0
+    temporary_bytes: int = 0
     credentials: Signature | None = None
     warnings: tuple[str, ...] = ()
 

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from ..carriers import F32, FrameBatch, Frames
 from ..closing import Closing
 from ..engines import OrtCudaSession, Session
 from ..engines.store import EngineStore
-from ..engines.tensorrt import TrtEngine, TrtSession
 from ..engines.trt_api import installed_products, load_api
 from ..errors import DeviceError, EngineError
 from ..gpu import Device, MemoryPool, Programs
-from ..models import Catalog, embedded_bytes
-from ..options import Precision
+from ..models import ModelSpec, embedded_bytes
+from ..options import DetectOptions, Precision
+from ..stages.masks import FaceMasks
+from ..stages.on_gpu.brush import DeviceBrush
+from ..stages.on_gpu.find import DeviceDetector, DeviceLandmarker, on_device
 from ..stages.on_gpu.lane import DeviceNet, Lane
-from .engine_open import Engines
-from .nets import Net
+from .carriage import Carriage
+from .engine_open import Engines, OpenedEngine
+from .machine import find_cpu
+from .net import Net
+from .renamed import RenamedSession
 
 __all__ = ["GpuRoom"]
+
+LEAST_FINISHERS, MOST_FINISHERS = 2, 6
+"""One core marks 130 faces of 350 pixels a second (on the host of an H100), and a GPU paints 1000."""
 
 PAINT_LANES = 2
 """Batches that are painted at the same time: while one is prepared on the host, the other computes."""
@@ -29,15 +39,16 @@ class GpuRoom(Closing):
 
     Args:
         index: of the GPU, 0 or more.
-        catalog: the known models.
         engines: folder of the engine store, or None.
         kernels: folder for compiled kernels, or None.
         precision: that engines must have; None: FP16 before FP32.
 
     Attributes:
         device: the GPU.
+        finishers: batches that are brought back and marked at the same time.
         look: the lane that finds faces; its work goes first.
         paint: the lanes that paint, each used by one thread at a time.
+        loaded: the first of the loaded copies of each net, by the model's name.
         runtimes: what runs each net, by the model's name.
 
     Raises:
@@ -47,16 +58,17 @@ class GpuRoom(Closing):
     def __init__(
         self,
         index: int,
-        catalog: Catalog,
         *,
         engines: Path | None,
         kernels: Path | None,
         precision: Precision | None,
     ) -> None:
         self._stack = ExitStack()
-        self._catalog, self._folder, self._precision = catalog, engines, precision
-        self._loaded: dict[str, TrtEngine] = {}
+        self.finishers = max(LEAST_FINISHERS, min(MOST_FINISHERS, find_cpu().usable_cores // 2))
+        self._folder, self._precision = engines, precision
+        self._loaded_engines: dict[str, OpenedEngine] = {}
         self._engines: Engines | None = None
+        self.loaded: dict[str, DeviceNet] = {}
         self.runtimes: dict[str, str] = {}
         with ExitStack() as opened:
             self.device = opened.enter_context(Device(index))
@@ -66,6 +78,9 @@ class GpuRoom(Closing):
             self.paint = tuple(
                 opened.enter_context(Lane(self.device, self.programs)) for _ in range(PAINT_LANES)
             )
+            self._carriage = opened.enter_context(
+                Carriage(self.device, self.pool, self.finishers + 1)
+            )
             self._find_engines()
             self._stack = opened.pop_all()
 
@@ -74,7 +89,56 @@ class GpuRoom(Closing):
             return
         api = load_api()
         store = EngineStore(self._folder)
-        self._engines = Engines(store, api, self.device, self._catalog)
+        self._engines = Engines(store, api, self.device)
+
+    @property
+    def painters(self) -> int:
+        """See `Room.painters`."""
+        return len(self.paint)
+
+    def load(self, frames: Frames) -> FrameBatch:
+        """See `Room.load`."""
+        return self._carriage.load(frames)
+
+    def unload(self, frames: FrameBatch) -> Frames:
+        """See `Room.unload`."""
+        return self._carriage.unload(on_device(frames))
+
+    @contextmanager
+    def visiting(self, frames: Frames) -> Iterator[FrameBatch]:
+        """Frames that are only looked at, such as photos."""
+        there = self._carriage.load(frames)
+        try:
+            yield there
+        finally:
+            self._carriage.discard(there)
+
+    def detector(self, net: Net, options: DetectOptions, angles: tuple[int, ...]) -> DeviceDetector:
+        """A detector; see `net` for what can go wrong."""
+        loaded = self.net(net, self.look)
+        made = DeviceDetector(loaded, self.look, net.spec, options, angles)
+        return self._stack.enter_context(made)
+
+    def landmarker(self, net: Net) -> DeviceLandmarker:
+        """A landmarker; see `net` for what can go wrong."""
+        loaded = self.net(net, self.look)
+        return self._stack.enter_context(DeviceLandmarker(loaded, self.look, net.spec))
+
+    def painting_nets(self, net: Net) -> tuple[DeviceNet, ...]:
+        """A net on each of the lanes that paint; see `net` for what can go wrong."""
+        return tuple(self.net(net, lane) for lane in self.paint)
+
+    def brush(
+        self,
+        nets: Sequence[DeviceNet],
+        spec: ModelSpec,
+        masks: FaceMasks,
+        boost: int = 1,
+        sources: Mapping[str, F32] | None = None,
+    ) -> DeviceBrush:
+        """What paints with nets that `painting_nets` gave; one brush at a time uses them."""
+        made = DeviceBrush(nets, self.paint, spec, masks, boost=boost, sources=sources)
+        return self._stack.enter_context(made)
 
     def net(self, net: Net, lane: Lane) -> DeviceNet:
         """A net on a lane: its engine where TensorRT is installed, else ONNX Runtime on the GPU.
@@ -85,16 +149,18 @@ class GpuRoom(Closing):
         """
         session = self._stack.enter_context(self._session(net, lane))
         self.runtimes[net.spec.name] = session.runtime
-        return self._stack.enter_context(DeviceNet(session, lane, name=net.spec.name))
+        made = self._stack.enter_context(DeviceNet(session, lane, name=net.spec.name))
+        self.loaded.setdefault(net.spec.name, made)
+        return made
 
     def _session(self, net: Net, lane: Lane) -> Session:
         name = net.spec.name
         if self._engines is not None:
-            engine = self._loaded.get(name)
+            engine = self._loaded_engines.get(name)
             if engine is None:
-                engine = self._engines.open(name, net.file, self._precision)
-                self._loaded[name] = self._stack.enter_context(engine)
-            return TrtSession(engine, stream=lane.stream, scratch=lane.scratch)
+                engine = self._engines.open(net, self._precision)
+                self._loaded_engines[name] = self._stack.enter_context(engine)
+            return engine.session(stream=lane.stream, scratch=lane.scratch)
         if self._precision == "fp16":
             raise EngineError(
                 f"{name} in FP16 needs an engine of TensorRT, which is not installed",
@@ -102,12 +168,21 @@ class GpuRoom(Closing):
             )
         source = embedded_bytes(net.spec) if net.file is None else net.file
         try:
-            return OrtCudaSession(source, device=self.device, stream=lane.stream, name=name)
+            session = OrtCudaSession(source, device=self.device, stream=lane.stream, name=name)
         except DeviceError as error:
             raise DeviceError(
                 f"nothing here runs nets on a GPU: TensorRT is not installed, and {error.message}",
                 hint="pip install 'ffswap[trt-cu13]'; or use --device cpu",
             ) from error
+        return self._named(session, net)
+
+    def _named(self, session: Session, net: Net) -> Session:
+        own = net.names is None or net.names.own
+        return (
+            session
+            if own or net.names is None
+            else RenamedSession(session, net.names, spare=self.device.empty)
+        )
 
     def close(self) -> None:
         """Free everything, in reverse order; closing twice is allowed."""

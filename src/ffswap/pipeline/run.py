@@ -15,22 +15,22 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
-from ..carriers import FrameBatch, Frames
+from ..carriers import FrameBatch, Frames, State
 from ..errors import CancelledError
-from ..media import ClipReader, ClipWriter, CopiedPackets
+from ..media import ClipReader, CopiedPackets, ReaderMark, SegmentBreak
 from ..stages.face_swap import FaceSwap, SwapPlan
 from ..stages.mark import Unpainted
 from .machine import find_cpu
 from .report import ProgressCallback, ProgressEvent
 from .threads import Channel, Crew, StoppedError, Stopwatch
 
-__all__ = ["ClipRun", "Room", "batch_frames", "painters"]
+__all__ = ["ClipRun", "Room", "SegmentEnd", "Writer", "batch_frames", "painters"]
 
 QUEUE_BATCHES = 3
 """Batches that wait between two workers: enough to cover a worker's hiccup; more only take memory.
@@ -43,15 +43,39 @@ LARGEST_BATCH = 8
 
 MOST_PAINTERS = 4
 
-FINISHERS = 2
-"""Threads that bring batches back from where they were painted: one may wait while the other marks."""
 
 TICK_S = 0.1
 RATE_WINDOW_S = 5.0
 """The rate that is shown is that of the last seconds."""
 
-Job: TypeAlias = "Future[Frames] | CopiedPackets"
-Item: TypeAlias = "FrameBatch | CopiedPackets"
+
+@dataclass(frozen=True)
+class SegmentEnd:
+    """A `SegmentBreak` whose frames before it were looked at, and none after it.
+
+    Attributes:
+        mark: of the break.
+        state: what `look` remembers there.
+    """
+
+    mark: ReaderMark
+    state: State
+
+
+Job: TypeAlias = "Future[Frames] | CopiedPackets | SegmentEnd"
+Item: TypeAlias = "FrameBatch | CopiedPackets | SegmentBreak"
+Read: TypeAlias = "Frames | CopiedPackets | SegmentBreak"
+
+
+class Writer(Protocol):
+    """Takes what a run has made, in the order of the clip."""
+
+    @property
+    def frames_written(self) -> int:
+        """Frames that it has taken so far."""
+
+    def write(self, item: Frames | CopiedPackets) -> None:
+        """Take the next item."""
 
 
 class Room(Protocol):
@@ -60,6 +84,10 @@ class Room(Protocol):
     @property
     def painters(self) -> int:
         """Batches that can be painted at the same time."""
+
+    @property
+    def finishers(self) -> int:
+        """Batches that can be brought back at the same time."""
 
     def load(self, frames: Frames) -> FrameBatch:
         """Start to bring frames there. Called by one thread, in order."""
@@ -92,23 +120,29 @@ class ClipRun:
         progress: told how far the run has come, from the calling thread.
         cancel: when set, the run stops with `CancelledError`.
         room: where frames are worked on; None: where the reader puts them.
+        end_segment: called between the frames of two segments, in the thread of the encoder.
+        before: frames of the clip that an earlier run has done.
     """
 
     reader: ClipReader
-    writer: ClipWriter
+    writer: Writer
     swap: FaceSwap
     threads: int | None = None
     total: int | None = None
     progress: ProgressCallback | None = None
     cancel: threading.Event | None = None
     room: Room | None = None
+    end_segment: Callable[[SegmentEnd], None] | None = None
+    before: int = 0
     _watches: Mapping[str, Stopwatch] = field(init=False)
 
     def __post_init__(self) -> None:
         stages = ["decode", "track", "paint", "encode"]
-        self._painters = painters(self.threads)
+        self._painters, self._finishers = painters(self.threads), 1
+        self._jobs = QUEUE_BATCHES
         if self.room is not None:
-            self._painters = self.room.painters
+            self._painters, self._finishers = self.room.painters, self.room.finishers
+            self._jobs = self._painters + self._finishers + 1  # all of them have work
             stages += ["load", "finish"]
         self._watches = {name: Stopwatch() for name in stages}
         self._recent: deque[tuple[float, int]] = deque()
@@ -121,13 +155,13 @@ class ClipRun:
             FfswapError: whatever a stage raised first.
         """
         crew = Crew()
-        decoded: Channel[Frames | CopiedPackets] = Channel(QUEUE_BATCHES, crew.stop)
+        decoded: Channel[Read] = Channel(QUEUE_BATCHES, crew.stop)
         loaded: Channel[Item] = Channel(QUEUE_BATCHES, crew.stop)
-        jobs: Channel[Job] = Channel(QUEUE_BATCHES, crew.stop)
+        jobs: Channel[Job] = Channel(self._jobs, crew.stop)
         self._start = time.perf_counter()
         with ExitStack() as pools:
             pool = pools.enter_context(ThreadPoolExecutor(self._painters, "ffswap-paint"))
-            finishers = pools.enter_context(ThreadPoolExecutor(FINISHERS, "ffswap-finish"))
+            finishers = pools.enter_context(ThreadPoolExecutor(self._finishers, "ffswap-finish"))
             crew.start("decode", lambda: self._decode(decoded))
             source: Iterable[Item] = decoded
             if (room := self.room) is not None:
@@ -144,10 +178,10 @@ class ClipRun:
 
     def stage_fps(self) -> dict[str, float]:
         """For each stage, frames by the time that its threads were at work."""
-        frames = self.swap.counts.frames
+        frames = self.swap.counts.frames - self.before
         return {name: frames / w.seconds for name, w in self._watches.items() if w.seconds > 0}
 
-    def _decode(self, out: Channel[Frames | CopiedPackets]) -> None:
+    def _decode(self, out: Channel[Read]) -> None:
         items = iter(self.reader)
         while True:
             with self._watches["decode"].running():
@@ -157,9 +191,9 @@ class ClipRun:
             out.put(item)
         out.end()
 
-    def _load(self, room: Room, items: Channel[Frames | CopiedPackets], out: Channel[Item]) -> None:
+    def _load(self, room: Room, items: Channel[Read], out: Channel[Item]) -> None:
         for item in items:
-            if isinstance(item, CopiedPackets):
+            if isinstance(item, (CopiedPackets, SegmentBreak)):
                 out.put(item)
                 continue
             with self._watches["load"].running():
@@ -177,6 +211,9 @@ class ClipRun:
         for item in items:
             if isinstance(item, CopiedPackets):
                 jobs.put(item)
+                continue
+            if isinstance(item, SegmentBreak):
+                jobs.put(SegmentEnd(item.mark, self.swap.state(item.mark.frames)))
                 continue
             with self._watches["track"].running():
                 plan = self.swap.look(item)
@@ -208,9 +245,12 @@ class ClipRun:
 
     def _encode(self, jobs: Channel[Job], stop: threading.Event) -> None:
         for job in jobs:
-            item = job if isinstance(job, CopiedPackets) else _result(job, stop)
+            item = job if isinstance(job, (CopiedPackets, SegmentEnd)) else _result(job, stop)
             with self._watches["encode"].running():
-                self.writer.write(item)
+                if not isinstance(item, SegmentEnd):
+                    self.writer.write(item)
+                elif self.end_segment is not None:
+                    self.end_segment(item)
 
     def _tick(self) -> None:
         if self.cancel is not None and self.cancel.is_set():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..carriers import F32, I64, Faces, FrameBatch
+from ..carriers import F32, I64, Faces, FrameBatch, State
 from ..options import FaceChoice
 
 __all__ = ["FORGET_S", "FaceChooser"]
@@ -33,6 +33,20 @@ class FaceChooser:
         self._chosen: int | None = None
         self._rival: tuple[int, float] | None = None
         self._placed: dict[int, tuple[bool, float]] = {}
+
+    def state(self) -> State:
+        """What the choice in the next frames depends on."""
+        return {
+            "chosen": self._chosen,
+            "rival": None if self._rival is None else list(self._rival),
+            "placed": [[track, *placed] for track, placed in self._placed.items()],
+        }
+
+    def restore(self, state: State) -> None:
+        """Go on after the frames that gave this state."""
+        self._chosen, rival = state["chosen"], state["rival"]
+        self._rival = None if rival is None else (rival[0], rival[1])
+        self._placed = {track: (chosen, seen_s) for track, chosen, seen_s in state["placed"]}
 
     def __call__(self, frames: FrameBatch, faces: Faces) -> I64:
         """Indices of the chosen rows, ascending."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..carriers import F32, Colour, Frames, Plane
+from ..carriers import F32, Colour, Frames, Plane, State
 from ..ops.thumbnails import thumbnail
 
 __all__ = ["CutDetector"]
@@ -44,6 +44,14 @@ class CutDetector:
         """
         offset, span = colour.luma_scale(depth)
         return [self._step((small.astype(np.float32) - offset) / span) for small in thumbnails]
+
+    def state(self) -> State:
+        """What the next frames depend on."""
+        return {"last": self._last, "usual": self._usual}
+
+    def restore(self, state: State) -> None:
+        """Go on after the frames that gave this state."""
+        self._last, self._usual = state["last"], state["usual"]
 
     def _step(self, small: F32) -> bool:
         last, self._last = self._last, small

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..carriers import F32, I64, Faces, FrameBatch
+from ..carriers import F32, I64, Faces, FrameBatch, State
 from ..errors import InternalError
 from ..geometry.boxes import Detections, box_iou
 from ..geometry.landmarks import eye_angle, face_angle, five_of
 from ..geometry.similarity import is_alignable
 from .cuts import CutDetector
 from .detect import FaceDetector
-from .landmark import Landmarker, PointsTo68
+from .landmark import CropLandmarker, PointsTo68
 from .track import REMEMBER_S
 
 __all__ = ["FOLLOW_IOU", "DetectionTracker"]
@@ -71,7 +71,7 @@ class DetectionTracker:
         self,
         detector: FaceDetector,
         *,
-        landmarker: Landmarker | None = None,
+        landmarker: CropLandmarker | None = None,
         points_to_68: PointsTo68 | None = None,
         landmark_score: float = 0.5,
     ) -> None:
@@ -86,6 +86,22 @@ class DetectionTracker:
     def faces_seen(self) -> int:
         """Different faces so far."""
         return self._numbers
+
+    def state(self) -> State:
+        """See `face_swap.Tracker.state`."""
+        return {
+            "cuts": self._cuts.state(),
+            "tracks": [asdict(track) for track in self._tracks],
+            "lost": [asdict(track) for track in self._lost],
+            "numbers": self._numbers,
+        }
+
+    def restore(self, state: State) -> None:
+        """See `face_swap.Tracker.restore`."""
+        self._cuts.restore(state["cuts"])
+        self._tracks = [_Track(**one) for one in state["tracks"]]
+        self._lost = [_Track(**one) for one in state["lost"]]
+        self._numbers = state["numbers"]
 
     def __call__(self, frames: FrameBatch) -> Faces:
         """The faces of the next frames of the clip.

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..carriers import F32, I64, Faces, FrameBatch, Frames
+from ..carriers import F32, I64, Faces, FrameBatch, Frames, State
 from ..geometry.hand import hand_polygons
 from .choose import FaceChooser
 from .hands import HandTracker
@@ -30,6 +30,12 @@ class Tracker(Protocol):
     def __call__(self, frames: FrameBatch) -> Faces:
         """The faces of the next frames of the clip."""
 
+    def state(self) -> State:
+        """What the faces of the next frames depend on."""
+
+    def restore(self, state: State) -> None:
+        """Go on after the frames that gave this state."""
+
 
 class FacePainter(Protocol):
     """Changes faces. `plan` is called in order, `paint` from any thread."""
@@ -44,6 +50,18 @@ class FacePainter(Protocol):
         Raises:
             EngineError: so it is.
         """
+
+    def state(self, frame: int) -> State:
+        """What plans from this frame of the clip on depend on. Called in order with `plan`.
+
+        From then on, this frame and those after it are counted apart.
+        """
+
+    def counted(self, frame: int) -> State:
+        """What was counted in the frames before this one, all of which are painted."""
+
+    def restore(self, state: State, counted: State) -> None:
+        """Go on after the frames that gave this state and these counts."""
 
     def plan(
         self, frames: FrameBatch, faces: Faces, covers: Sequence[Sequence[F32]], who: I64
@@ -147,6 +165,44 @@ class FaceSwap:
         """
         for painter in self._painters:
             painter.check()
+
+    def state(self, frame: int) -> State:
+        """What is remembered when all frames before this one have been looked at, and none after.
+
+        Args:
+            frame: its index in the clip.
+        """
+        parts = {"tracker": self._tracker, "chooser": self._chooser, **self._optional()}
+        state: State = {name: part.state() for name, part in parts.items()}
+        painters = [painter.state(frame) for painter in self._painters]
+        return {**state, "painters": painters, "counts": asdict(self.counts)}
+
+    def counted(self, frame: int) -> list[State]:
+        """What painters counted in the frames before this one, all of which are painted.
+
+        Args:
+            frame: one that `state` was asked at; older ones can be asked no more.
+        """
+        return [painter.counted(frame) for painter in self._painters]
+
+    def restore(self, state: State, counted: Sequence[State]) -> None:
+        """Go on at a frame of the clip as if all before it had been looked at and painted.
+
+        Args:
+            state: at this frame.
+            counted: at this frame.
+        """
+        self._tracker.restore(state["tracker"])
+        self._chooser.restore(state["chooser"])
+        for name, part in self._optional().items():
+            part.restore(state[name])
+        for painter, one, counts in zip(self._painters, state["painters"], counted, strict=True):
+            painter.restore(one, counts)
+        self.counts = FrameCounts(**state["counts"])
+
+    def _optional(self) -> dict[str, Any]:
+        parts = {"hands": self._hands, "people": self._people, "label": self._label}
+        return {name: part for name, part in parts.items() if part is not None}
 
     def look(self, frames: FrameBatch) -> SwapPlan:
         """What to paint into each of the next frames."""

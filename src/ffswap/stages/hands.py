@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..carriers import F32, Faces, Frames
+from ..carriers import F32, Faces, Frames, State
 from ..engines import Session
 from ..geometry import affine, boxes
 from ..geometry.boxes import Detections
@@ -186,6 +186,21 @@ class HandTracker:
         self._searched_s = -np.inf
         self._seen_s = -np.inf
         self._retry = False
+
+    def state(self) -> State:
+        """What the hands in the next frames depend on."""
+        return {
+            "hands": [asdict(hand) for hand in self._hands],
+            "searched_s": self._searched_s,
+            "seen_s": self._seen_s,
+            "retry": self._retry,
+        }
+
+    def restore(self, state: State) -> None:
+        """Go on after the frames that gave this state."""
+        self._hands = [Hand(**one) for one in state["hands"]]
+        self._searched_s, self._seen_s = state["searched_s"], state["seen_s"]
+        self._retry = state["retry"]
 
     def __call__(self, frames: Frames, faces: Faces) -> list[list[Hand]]:
         """The hands in the next frames of the clip.

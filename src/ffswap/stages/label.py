@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..carriers import F32, FrameBatch, Frames, Plane
+from ..carriers import F32, FrameBatch, Frames, Plane, State
 from ..options import LabelOptions, Position
 
 __all__ = ["Label", "Letters"]
@@ -55,6 +55,15 @@ class Label:
         self._frames = 0
         self._begin: int | None = None
         self.notes: tuple[str, ...] = ()
+
+    def state(self) -> State:
+        """What the label in the next frames depends on."""
+        return {"frames": self._frames, "begin": self._begin, "notes": list(self.notes)}
+
+    def restore(self, state: State) -> None:
+        """Go on after the frames that gave this state."""
+        self._frames, self._begin = state["frames"], state["begin"]
+        self.notes = tuple(state["notes"])
 
     def plan(self, frames: FrameBatch) -> NDArray[np.bool_]:
         """(n,) in which of the next n frames of the clip the label is seen."""

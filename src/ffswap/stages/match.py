@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..carriers import F32, I64, Faces, Frames
+from ..carriers import F32, I64, Faces, Frames, State
 from .choose import FORGET_S
 from .identify import distance
 
@@ -59,6 +59,14 @@ class PeopleMatcher:
     def __init__(self, embed: Embed, references: F32, distance: float) -> None:
         self._embed, self._references, self._limit = embed, references, distance
         self._known: dict[int, _Known] = {}
+
+    def state(self) -> State:
+        """What the verdicts in the next frames depend on."""
+        return {"known": [[track, asdict(known)] for track, known in self._known.items()]}
+
+    def restore(self, state: State) -> None:
+        """Go on after the frames that gave this state."""
+        self._known = {track: _Known(**known) for track, known in state["known"]}
 
     def __call__(self, frames: Frames, faces: Faces) -> I64:
         """(n,) index of the person of each face, -1 for somebody else."""

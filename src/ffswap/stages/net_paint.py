@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,7 +13,7 @@ from typing import Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ..carriers import F32, I64, Faces, FrameBatch
+from ..carriers import F32, I64, Faces, FrameBatch, State
 from ..errors import EngineError, InternalError
 from ..geometry import affine
 from ..geometry.similarity import is_alignable, similarity
@@ -39,6 +40,9 @@ side that FFmpeg decodes."""
 FRUITLESS = 64
 """Faces that end a run if a net gives no numbers for any of them, before a single one was painted: a
 few bad frames at the start are not worth an error, and a whole clip is not worth the wait."""
+
+_PAINTED = "painted"
+# Is counted together with the reasons why others were not.
 
 
 @dataclass(frozen=True)
@@ -121,8 +125,9 @@ class CropPainter:
     def __init__(self, brush: Brush, template: F32, *, opacity: float = 1.0) -> None:
         self._brush, self._template, self._opacity = brush, template, opacity
         self._lock = threading.Lock()
-        self._skipped: Counter[str] = Counter()
-        self._painted = 0
+        # By the frame from which on it was counted. Frames are painted before and after those that
+        # are planned, so a sum up to a frame cannot be read off one number.
+        self._parts: list[tuple[int, Counter[str]]] = [(0, Counter())]
 
     @property
     def name(self) -> str:
@@ -138,7 +143,7 @@ class CropPainter:
     def skipped(self) -> Mapping[str, int]:
         """Faces so far that were left as they are, by the reason: a key of `SKIPPED`."""
         with self._lock:
-            return dict(self._skipped)
+            return {reason: n for reason, n in self._total().items() if reason != _PAINTED}
 
     def check(self) -> None:
         """Refuse a clip in which the net's answers were no numbers for any face.
@@ -147,13 +152,33 @@ class CropPainter:
             EngineError: so it is.
         """
         with self._lock:
-            bad = 0 if self._painted else self._skipped["values"]
+            total = self._total()
+            bad = 0 if total[_PAINTED] else total["values"]
         if bad:
             raise EngineError(
                 f"{self.name}, or a net of its masks, gave values that are not numbers for "
                 f"all of {bad} faces",
                 hint="check the file with ffswap models verify, or choose another model",
             )
+
+    def state(self, frame: int) -> State:
+        """See `FacePainter.state`; painting remembers nothing."""
+        with self._lock:
+            self._parts.append((frame, Counter()))
+        return {}
+
+    def counted(self, frame: int) -> State:
+        """See `FacePainter.counted`."""
+        with self._lock:
+            before = [count for start, count in self._parts if start < frame]
+            after = [part for part in self._parts if part[0] >= frame]
+            total = sum(before, Counter())
+            self._parts = [(0, total), *after]
+            return dict(total)
+
+    def restore(self, state: State, counted: State) -> None:  # noqa: ARG002
+        """See `FacePainter.restore`."""
+        self._parts = [(0, Counter(counted))]
 
     def plan(
         self,
@@ -181,7 +206,7 @@ class CropPainter:
         if known is not None and len(persons) and not 0 <= persons.min() <= persons.max() < known:
             raise InternalError(f"persons {sorted(set(persons.tolist()))} of {known} sources")
         plans: list[list[NetPaint]] = [[] for _ in range(len(frames))]
-        for row, matrix, side_px in self._aligned(faces.points, frames.pixel_aspect):
+        for row, matrix, side_px in self._aligned(faces.points, frames):
             i = int(faces.frame[row])
             marks = faces.landmarks
             plans[i].append(
@@ -204,34 +229,40 @@ class CropPainter:
             EngineError: see `check`, after `FRUITLESS` faces.
         """
         for group in self._groups(plans):
-            self._brush.paint(frames, group, self._count)
+            self._brush.paint(frames, group, functools.partial(self._told, frames.index))
 
-    def _count(self, painted: int, bad: int) -> None:
-        self._skip("values", bad)
+    def _told(self, frame: int, painted: int, bad: int) -> None:
+        self._count(frame, "values", bad)
+        self._count(frame, _PAINTED, painted)
         with self._lock:
-            self._painted += painted
-            fruitless = not self._painted and self._skipped["values"] >= FRUITLESS
+            total = self._total()
+            fruitless = not total[_PAINTED] and total["values"] >= FRUITLESS
         if fruitless:
             self.check()
 
     def _aligned(
-        self, points: F32, pixel_aspect: float
+        self, points: F32, frames: FrameBatch
     ) -> Iterator[tuple[int, NDArray[np.float64], float]]:
         """Row, matrix and side in the frame of the faces that can be aligned."""
         rows = np.flatnonzero(is_alignable(points))
-        self._skip("points", len(points) - len(rows))
-        matrices = similarity(points[rows], self._template, self.size, pixel_aspect)
+        self._count(frames.index, "points", len(points) - len(rows))
+        matrices = similarity(points[rows], self._template, self.size, frames.pixel_aspect)
         for row, matrix in zip(rows.tolist(), matrices, strict=True):
             side_px = self.size / affine.scale_of(matrix)
             if LEAST_SIDE_PX <= side_px <= LARGEST_SIDE_PX:
                 yield row, matrix, side_px
             else:
-                self._skip("size", 1)
+                self._count(frames.index, "size", 1)
 
-    def _skip(self, reason: str, count: int) -> None:
+    def _count(self, frame: int, what: str, count: int) -> None:
+        """Add to what was counted in the batch that begins with this frame."""
         if count:
             with self._lock:
-                self._skipped[reason] += count
+                part = next(part for start, part in reversed(self._parts) if start <= frame)
+                part[what] += count
+
+    def _total(self) -> Counter[str]:
+        return sum((part for _, part in self._parts), Counter())
 
     def _before(self, polygons: Sequence[F32], matrix: NDArray[np.float64]) -> tuple[F32, ...]:
         """Those whose box meets the crop."""

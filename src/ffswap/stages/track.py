@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..carriers import F32, Faces, FrameBatch
+from ..carriers import F32, Faces, FrameBatch, State
 from ..engines import Session
 from ..geometry import affine
 from ..geometry.boxes import Detections, box_iou
@@ -81,6 +82,13 @@ class _Track:
     def box(self) -> F32:
         return mesh_box(self.raw)
 
+    def state(self) -> State:
+        plain = {
+            name: getattr(self, name) for name in ("number", "score", "seen_s", "fresh")
+        }  # fmt: skip
+        arrays = {"raw": self.raw.copy(), "smooth": self.smooth.copy()}
+        return {**plain, **arrays, "filter": self.filter.state()}
+
 
 class FaceTracker:
     """All faces of a clip, frame after frame. Passive, one per clip; frames come in order.
@@ -106,6 +114,34 @@ class FaceTracker:
     def faces_seen(self) -> int:
         """Different faces so far."""
         return self._numbers
+
+    def state(self) -> State:
+        """See `face_swap.Tracker.state`."""
+        return {
+            "cuts": self._cuts.state(),
+            "tracks": [track.state() for track in self._tracks],
+            "lost": [track.state() for track in self._lost],
+            "numbers": self._numbers,
+            "next_search_s": self._next_search_s,
+            "share": self._share,
+            "search_until_s": self._search_until_s,
+            "frame_parity": self._frame_parity,
+        }
+
+    def restore(self, state: State) -> None:
+        """See `face_swap.Tracker.restore`."""
+        self._cuts.restore(state["cuts"])
+        self._tracks = [self._track(one) for one in state["tracks"]]
+        self._lost = [self._track(one) for one in state["lost"]]
+        self._numbers = state["numbers"]
+        self._next_search_s, self._share = state["next_search_s"], state["share"]
+        self._search_until_s = state["search_until_s"]
+        self._frame_parity = state["frame_parity"]
+
+    def _track(self, state: dict[str, Any]) -> _Track:
+        smoother = OneEuroFilter(self._options.smooth_hz, self._options.smooth_beta)
+        smoother.restore(state["filter"])
+        return _Track(**{**state, "filter": smoother})
 
     def __call__(self, frames: FrameBatch) -> Faces:
         """The faces of the next frames of the clip, meshes smoothed."""

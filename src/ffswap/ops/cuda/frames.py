@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
@@ -156,6 +157,7 @@ class DeviceFrames(FrameBatch):
         stream: Stream,
         ready: Event | None = None,
         painting: Painting | None = None,
+        pool: ThreadPoolExecutor | None = None,
     ) -> DeviceFrames:
         """Pack frames into pinned memory and start to copy them to the device.
 
@@ -167,13 +169,19 @@ class DeviceFrames(FrameBatch):
             stream: of the copy.
             ready: is recorded behind the copy, if given.
             painting: goes with the frames.
+            pool: frames are packed side by side in its threads; None: one after the other.
         """
         layout = layout_of(frames.format, frames.height, frames.width)
         nbytes = len(frames) * layout.frame_bytes
         packed = staging.array[:nbytes]
-        for i, planes in enumerate(frames.planes):
-            for to, plane in zip(layout.planes(packed, i, frames.format), planes, strict=True):
+
+        def pack(i: int) -> None:
+            views = layout.planes(packed, i, frames.format)
+            for to, plane in zip(views, frames.planes[i], strict=True):
                 to[:] = plane
+
+        for _ in (map if pool is None else pool.map)(pack, range(len(frames))):
+            pass
         buffer.rows(0, nbytes).copy_from(packed, stream)
         if ready is not None:
             stream.record(ready)

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from ...carriers import F32, I64, Faces, FrameBatch, Frames
+from ...carriers import F32, I64, Faces, FrameBatch, Frames, State
 from ...errors import InternalError
 from .render import Paint
 from .swapper import MeshSwapper
@@ -35,6 +35,19 @@ class MeshSwappers:
 
     def check(self) -> None:
         """See `FacePainter.check`; there is nothing to refuse."""
+
+    def state(self, frame: int) -> State:  # noqa: ARG002  others count the frames apart
+        """See `FacePainter.state`."""
+        return {"people": [swapper.state() for swapper in self._swappers]}
+
+    def counted(self, frame: int) -> State:  # noqa: ARG002
+        """See `FacePainter.counted`; nothing is."""
+        return {}
+
+    def restore(self, state: State, counted: State) -> None:  # noqa: ARG002
+        """See `FacePainter.restore`."""
+        for swapper, one in zip(self._swappers, state["people"], strict=True):
+            swapper.restore(one)
 
     def plan(
         self, frames: FrameBatch, faces: Faces, covers: Sequence[Sequence[F32]], who: I64

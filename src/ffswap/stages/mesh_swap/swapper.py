@@ -11,11 +11,11 @@ whatever covers the face.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
-from ...carriers import F32, Faces, Frames
+from ...carriers import F32, Faces, Frames, State
 from ...errors import InternalError
 from ...geometry import face_mesh as fm
 from ...geometry.face_mesh import Pose, smoothstep
@@ -75,6 +75,14 @@ class MeshSwapper:
         self._glasses = Glasses(source.space(GLASSES_SIDE))
         self._hair = _hair_region(source.space(LIGHT_SIDE))
         self._fold_region = fold_region(source.space(LIGHT_SIDE))
+
+    def state(self) -> State:
+        """What the next frames depend on."""
+        return {"memory": [[track, asdict(one)] for track, one in self._memory.items()]}
+
+    def restore(self, state: State) -> None:
+        """Go on after the frames that gave this state."""
+        self._memory = {track: FaceMemory(**one) for track, one in state["memory"]}
 
     def plan(
         self, frames: Frames, faces: Faces, covers: Sequence[Sequence[F32]] = ()

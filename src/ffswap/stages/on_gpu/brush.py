@@ -181,7 +181,8 @@ class DeviceBrush(Closing):
     def _hand(self) -> Iterator[_Hand]:
         hand = self._free.get()
         try:
-            yield hand
+            with hand.lane.turn:
+                yield hand
         finally:
             self._free.put(hand)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 
 import numpy as np
@@ -28,12 +29,18 @@ class Lane(Closing):
         device: its context must be current in every thread that uses the lane.
         programs: kernels.
         urgent: its work goes before that of other lanes where both wait for the device.
+
+    Attributes:
+        stream: of its work.
+        scratch: of its nets.
+        turn: held by the thread that uses a lane which several share.
     """
 
     def __init__(self, device: Device, programs: Programs, *, urgent: bool = False) -> None:
         self.device, self.programs = device, programs
         self.stream = device.stream(urgent=urgent)
         self.scratch = Scratch()
+        self.turn = threading.Lock()
         self._done = Event()
 
     def begin(self, frames: DeviceFrames) -> None:

@@ -249,6 +249,8 @@ class Builder:
         note("built")
         if "slow" in modes:
             time.sleep(1)
+        while "patient" in modes and not Path(os.environ["FAKE_READY"]).exists():
+            time.sleep(0.02)
         if "stubborn" in modes:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
             Path(os.environ["FAKE_READY"]).touch()
