@@ -25,7 +25,7 @@ FAKE = """
 import sys, time
 import ffswap.pipeline
 from ffswap.errors import CancelledError
-def swap(source, target, output, *, options, models, catalog, engines, kernels, progress, cancel):
+def swap(source, target, output, *, options, models, catalog, engines, kernels, progress, cancel, notify):
     print("running", flush=True)
     while not cancel.is_set() or {stubborn}:
         time.sleep(0.05)

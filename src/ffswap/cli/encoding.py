@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from ..errors import OptionError
 from ..options import EncodeOptions
 from ..options.encode import COPY_SETTINGS, parse_bitrate
 
@@ -65,6 +66,9 @@ def encode_options(
     Raises:
         OptionError: a value that is not allowed.
     """
+    for name, text in (("--encoder", encoder), ("--preset", preset), ("--pix-fmt", pix_fmt)):
+        if text is not None and not text.strip():
+            raise OptionError(f"{name} is empty; allowed: a name, or leave the option out")
     return EncodeOptions(
         encoder=encoder,
         quality=quality,

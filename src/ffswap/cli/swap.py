@@ -248,13 +248,7 @@ def command(
             model, detector, detector_angles, landmarker, restore, mask, pixel_boost, blend
         ),
         mesh=MeshSwapOptions(keep_occluders=keep_occluders),
-        encode=encode_options(
-            _given("--encoder", encoder),
-            quality,
-            bitrate,
-            _given("--preset", preset),
-            _given("--pix-fmt", pix_fmt),
-        ),
+        encode=encode_options(encoder, quality, bitrate, preset, pix_fmt),
         label=label_options(label, label_position, label_size, label_time, label_font),
         credentials=credential_options(credentials, sign_cert, sign_key, sign_tsa),
         limits=LimitOptions(megapixels=max_megapixels, hours=max_hours),
@@ -266,10 +260,9 @@ def command(
         open_streams(target, output, _given("--format", format_)) as files,
     ):
         _tell_unsigned(files, options, told)
-        report = _run(
-            photo, files.target, files.output, options, models_folder(models_dir),
-            engine_folder(engine_dir), display, signals, told,
-        )  # fmt: skip
+        folders = (models_folder(models_dir), engine_folder(engine_dir))
+        work = (files.target, files.output, options, *folders)
+        report = _run(photo, *work, display, signals, told)
         files.send()
     return _tell(report, told, as_json=as_json, quiet=quiet or files.to_stdout)
 

@@ -82,6 +82,11 @@ def encoder_clock(plan: EncoderPlan, info_rate: Fraction | None, base: Fraction)
     return base
 
 
+def _tell(options: dict[str, str], name: str, more: str) -> None:
+    """Add to an option that holds several of the encoder's own."""
+    options[name] = f"{options[name]}:{more}" if name in options else more
+
+
 def add_video(
     output: OutputContainer, reader: ClipReader, plan: EncoderPlan, form: Container, *,
     base: Fraction, threads: int | None,

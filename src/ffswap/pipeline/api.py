@@ -147,6 +147,7 @@ def tune_process() -> None:
     """
     cpu.set_threads(1)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    os.environ.setdefault("SVT_LOG", "1")  # or the AV1 encoder prints pages of settings on stderr
 
 
 def _check_output(inputs: Mapping[str, Path], output: Path, overwrite: bool) -> None:
