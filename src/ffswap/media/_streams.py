@@ -144,11 +144,6 @@ def add_video(
     return stream
 
 
-def _tell(options: dict[str, str], name: str, more: str) -> None:
-    """Add to an option that holds several of the encoder's own."""
-    options[name] = f"{options[name]}:{more}" if name in options else more
-
-
 def muxer_options(reader: ClipReader, form: Container) -> dict[str, str]:
     """What the muxer of an output is told besides what holds for all outputs of its kind."""
     told = dict(form.options)
