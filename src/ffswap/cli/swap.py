@@ -43,7 +43,7 @@ from .folders import (
     models_folder,
     own_catalogue,
 )
-from .messages import note, printable, result, result_json
+from .messages import Told, note, printable, result, result_json
 from .progress import Display, make_display
 from .signals import StopSignals
 from .streams import STREAM, Streams, open_streams
@@ -226,7 +226,7 @@ def command(
     With --map, SOURCE may be left out: `ffswap swap --map anna.jpg=guest.jpg TARGET OUTPUT`.
     """
     people = tuple(Person.parse(text) for text in map_ or ())
-    photo, target, output = _files(source, target, output, mapped=bool(people))
+    photo, target, output = _files(source, target, output, mapped=bool(people), as_json=as_json)
     options = SwapOptions(
         faces=faces,
         people=people,
@@ -248,18 +248,23 @@ def command(
         label=label_options(label, label_position, label_size, label_time, label_font),
         credentials=credential_options(credentials, sign_cert, sign_key, sign_tsa),
     )
-    display, told = make_display(progress, quiet=quiet), Told(quiet=quiet)
-    _check_stdout(output, as_json=as_json)
-    with (
-        StopSignals(quiet=quiet) as signals,
-        open_streams(target, output, _given("--format", format_)) as files,
-    ):
-        _tell_unsigned(files, options, told)
+    told = Told(quiet=quiet)
+    with open_streams(target, output, _given("--format", format_)) as files:
         folders = (models_folder(models_dir), engine_folder(engine_dir))
-        work = (files.target, files.output, options, *folders)
-        report = _run(photo, *work, display, signals, told)
-        files.send()
+        report = _work(photo, files, options, folders, progress, told, quiet=quiet)
     return _tell(report, told, as_json=as_json, quiet=quiet or files.to_stdout)
+
+
+def _work(
+    photo: Path | None, files: Streams, options: SwapOptions, folders: tuple[Path, Path],
+    progress: str, told: Told, *, quiet: bool,
+) -> SwapReport:  # fmt: skip
+    display = make_display(progress, quiet=quiet)
+    _tell_unsigned(files, options, told)
+    with StopSignals(quiet=quiet) as signals:
+        report = _run(photo, files.target, files.output, options, *folders, display, signals, told)
+        files.send()
+    return report
 
 
 def _unfinished(*, resume: bool, discard: bool) -> Unfinished:
@@ -292,7 +297,7 @@ def _models(
 
 
 def _files(
-    source: Path, target: Path, output: Path | None, *, mapped: bool
+    source: Path, target: Path, output: Path | None, *, mapped: bool, as_json: bool
 ) -> tuple[Path | None, Path, Path]:
     """Source, target and output; of two files with --map the first is the target."""
     photo: Path | None = source
@@ -308,12 +313,9 @@ def _files(
             "SOURCE is '-'; allowed: a photo or a folder, only TARGET and OUTPUT may be streams",
             hint="a file that is really named - is given with its full path",
         )
-    return photo, target, output
-
-
-def _check_stdout(output: Path, *, as_json: bool) -> None:
     if as_json and str(output) == STREAM:
         raise OptionError("OUTPUT is '-' and --json prints there too; allowed: one of them")
+    return photo, target, output
 
 
 def _tell_unsigned(files: Streams, options: SwapOptions, told: Told) -> None:
@@ -381,20 +383,6 @@ def _run(
                 notify=told,
             )  # fmt: skip
     return report
-
-
-class Told:
-    """Prints warnings when they come up, each once."""
-
-    def __init__(self, *, quiet: bool) -> None:
-        self._quiet = quiet
-        self._said: set[str] = set()
-
-    def __call__(self, sentence: str) -> None:
-        """Print it unless it was."""
-        if not self._quiet and sentence not in self._said:
-            note("warning", sentence)
-        self._said.add(sentence)
 
 
 def _tell(report: SwapReport, told: Told, *, as_json: bool, quiet: bool) -> ExitCode:
