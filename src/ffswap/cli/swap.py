@@ -254,8 +254,7 @@ def command(
     )
     told = Told(quiet=quiet)
     with open_streams(target, output, _given("--format", format_)) as files:
-        folders = (models_dir, engine_dir)
-        report = _work(photo, files, options, folders, progress, told, quiet=quiet)
+        report = _work(photo, files, options, (models_dir, engine_dir), progress, told, quiet=quiet)
     return _tell(report, told, as_json=as_json, quiet=quiet or files.to_stdout)
 
 
