@@ -18,13 +18,14 @@ import pytest
 from ffswap.engines import OrtCpuSession, OrtCudaSession
 from ffswap.engines.tensorrt import TrtEngine, TrtSession
 from ffswap.engines.trt_api import installed_products, load_api
-from ffswap.errors import DeviceError, EngineError, InternalError
-from ffswap.gpu import Device, Event, Scratch
+from ffswap.errors import EngineError, InternalError, QualityError
+from ffswap.gpu import Event, Scratch
 from ffswap.models.onnx_files import save_onnx
 from ffswap.options import BuildOptions
 from ffswap.pipeline.engine_shelf import list_engines, verify_engines
 from ffswap.pipeline.engines import build_engines
 from tests.engines.replica_recipes import write_recipe
+from tests.gpu.real_gpu import open_gpu
 from tools.replicas import FAMILIES, make
 
 pytestmark = pytest.mark.gpu
@@ -36,13 +37,7 @@ BATCHES = (1, 3, 4)
 
 @pytest.fixture(scope="module")
 def device():
-    try:
-        found = Device(0)
-    except DeviceError as error:
-        if REQUIRED:
-            raise
-        pytest.skip(f"no GPU: {error}")
-    with found:
+    with open_gpu() as found:
         yield found
 
 
@@ -309,6 +304,12 @@ def test_embedded_nets_are_built_and_verified_against_fp32(store):
     recipe = store / "embedded.toml"
     tactics = f"tactics = {TACTICS}\n" if TACTICS else ""
     recipe.write_text(f"[models.face_landmark]\nbatches = [1, 4]\n{tactics}")
+    if load_api().version.startswith("8."):
+        # It makes a row of a batch of four with wrong values there; docs/support.md says so.
+        with pytest.raises(QualityError, match="a row in a batch differs"):
+            build_engines([], BuildOptions(), folder=store, recipe=recipe)
+        assert not list(store.glob("face_landmark*.plan"))
+        return
     report = build_engines([], BuildOptions(), folder=store, recipe=recipe)
     gate = report.engines[0].manifest.gate
     assert gate is not None

@@ -11,8 +11,6 @@ import numpy as np
 import pytest
 
 from ffswap.carriers import PixelFormat
-from ffswap.errors import DeviceError
-from ffswap.gpu import Device
 from ffswap.gpu.program import Programs
 from ffswap.ops.cuda.contrast import Darkness
 from ffswap.ops.cuda.detect import HeadDecoder
@@ -21,6 +19,7 @@ from ffswap.ops.cuda.thumbnails import ThumbnailMaker
 from ffswap.ops.thumbnails import thumbnail
 from tests.gpu.crop_kinds import crops_of_all_kinds, reference_mean
 from tests.gpu.head_batches import FAMILIES, SIZE, batch, compare, crowd, decode, reference
+from tests.gpu.real_gpu import open_gpu
 from tests.gpu.surface_scenes import Scene, assert_nothing_else_changed, fill
 
 pytestmark = pytest.mark.gpu
@@ -62,13 +61,7 @@ class Bench:
 
 @pytest.fixture(scope="module")
 def device():
-    try:
-        found = Device(0)
-    except DeviceError as error:
-        if REQUIRED:
-            raise
-        pytest.skip(f"no GPU: {error}")
-    with found:
+    with open_gpu() as found:
         yield found
 
 

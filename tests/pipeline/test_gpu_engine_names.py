@@ -15,14 +15,14 @@ import pytest
 
 from ffswap.engines.store import EngineStore
 from ffswap.engines.trt_api import installed_products, load_api
-from ffswap.errors import DeviceError
-from ffswap.gpu import Device, Scratch
+from ffswap.gpu import Scratch
 from ffswap.models import get
 from ffswap.options import BuildOptions
 from ffswap.pipeline.engine_open import Engines
 from ffswap.pipeline.engines import build_engines
 from ffswap.pipeline.net import Net
 from tests import known_answers as known
+from tests.gpu.real_gpu import open_gpu
 from tests.pipeline.exported_names import exported
 from tests.pipeline.neural_models import with_matrix
 
@@ -36,13 +36,7 @@ SWAPPER = "inswapper_128"
 def device():
     if not installed_products() and not REQUIRED:
         pytest.skip("TensorRT is not installed")
-    try:
-        found = Device(0)
-    except DeviceError as error:
-        if REQUIRED:
-            raise
-        pytest.skip(f"no GPU: {error}")
-    with found:
+    with open_gpu() as found:
         yield found
 
 
