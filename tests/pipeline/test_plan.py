@@ -35,9 +35,27 @@ def test_a_good_machine():
     assert use.ok
 
 
-def test_a_gpu_is_not_claimed_to_be_used():
-    use = plan.choose([RUNTIME], [X264], MODELS, [GPU])
-    assert (use.device, use.device_reason) == ("cpu", "this version computes on the CPU")
+CUDA = EngineSurvey(
+    name="onnxruntime", ok=True, version="1.2", reason=None, providers=("CUDAExecutionProvider",)
+)
+TENSORRT = EngineSurvey(name="tensorrt", ok=True, version="10.9", reason=None)
+NO_TENSORRT = EngineSurvey(name="tensorrt", ok=False, version=None, reason="not installed")
+
+
+@pytest.mark.parametrize(
+    ("swapper", "engines", "device", "words"),
+    [
+        ("mesh", [CUDA, TENSORRT], "cpu", "the embedded swapper computes on the CPU"),
+        ("inswapper_128", [RUNTIME, TENSORRT], "cuda:0", "tensorrt 10.9, if the engines are there"),
+        ("inswapper_128", [CUDA, NO_TENSORRT], "cuda:0", "onnxruntime 1.2 on CUDA"),
+        ("inswapper_128", [RUNTIME, NO_TENSORRT], "cpu", "nothing here runs nets on a GPU"),
+    ],
+)
+def test_a_gpu_is_used_by_what_runs_there(swapper, engines, device, words):
+    choice = plan.SwapperChoice(name=swapper, reason="it is there")
+    use = plan.choose(engines, [X264], MODELS, [GPU], swapper=choice)
+    assert use.device == device
+    assert words in use.device_reason
 
 
 BROKEN = EngineSurvey(name="onnxruntime", ok=False, version=None, reason="no such file")

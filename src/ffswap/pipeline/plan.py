@@ -192,13 +192,34 @@ def choose(
         problems.append(f"no model of the kind {' and '.join(missing)}{why}")
     if swapper.problem is not None:
         problems.append(swapper.problem)
-    why_cpu = "this version computes on the CPU" if gpus else reasons[2] or "no NVIDIA GPU"
+    device, why = _device(engines, gpus, swapper.name, reasons[2])
     return WouldUse(
-        device="cpu",
-        device_reason=why_cpu,
+        device=device,
+        device_reason=why,
         model=swapper.name,
         model_reason=swapper.reason,
         encoder=encoder,
         problems=tuple(problems),
         hints=() if swapper.hint is None else (swapper.hint,),
     )
+
+
+def _device(
+    engines: Sequence[EngineSurvey], gpus: Sequence[GpuSurvey], swapper: str, no_gpu: str | None
+) -> tuple[str, str]:
+    """What a swap of a video computes on, and why; see `devices.open_workplace`."""
+    if not gpus:
+        return "cpu", no_gpu or "no NVIDIA GPU"
+    if swapper == EMBEDDED_SWAPPER:
+        return "cpu", "the embedded swapper computes on the CPU"
+    gpu = f"cuda:{gpus[0].index}"
+    for one in engines:
+        if one.ok and one.name != "onnxruntime":
+            return (
+                gpu,
+                f"{one.name} {one.version}, if the engines are there (`ffswap engines list`)",
+            )
+    for one in engines:
+        if one.ok and "CUDAExecutionProvider" in one.providers:
+            return gpu, f"{one.name} {one.version} on CUDA"
+    return "cpu", "nothing here runs nets on a GPU: neither TensorRT nor ONNX Runtime on CUDA"
