@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 from ..errors import (
     CancelledError,
@@ -89,10 +89,10 @@ class ManyReport:
         return sum(one.state == state for one in self.files)
 
 
-class ManyWatch:
-    """Is told how a run over many files goes on, in the thread of `swap_many`; this one ignores it."""
+class ManyWatch(Protocol):
+    """Is told how a run over many files goes on, in the thread of `swap_many`."""
 
-    def begin(self, number: int, job: Job) -> ProgressCallback | None:  # noqa: ARG002  for those who watch
+    def begin(self, number: int, job: Job) -> ProgressCallback | None:
         """A file is begun.
 
         Args:
@@ -102,13 +102,25 @@ class ManyWatch:
         Returns:
             What is called with its progress, or None.
         """
-        return None
 
     def notify(self, sentence: str) -> None:
         """What the output of this file will lack; see `swap`."""
 
     def end(self, number: int, result: FileResult) -> None:
         """A file is done, or failed; what cannot be done is told before the first file is begun."""
+
+
+class _Unwatched:
+    """Nobody looks."""
+
+    def begin(self, number: int, job: Job) -> None:
+        pass
+
+    def notify(self, sentence: str) -> None:
+        pass
+
+    def end(self, number: int, result: FileResult) -> None:
+        pass
 
 
 def swap_many(
@@ -147,12 +159,12 @@ def swap_many(
     """
     if not jobs:
         raise OptionError("there are no jobs; allowed: one or more")
-    watch = watch or ManyWatch()
+    watch = watch or _Unwatched()
     with open_places(options, models, catalog, engines, kernels) as places:
         found = _refused(jobs, places.options)
         results = {number: FileResult(job=jobs[number], error=found[number]) for number in found}
-        for number, result in results.items():
-            watch.end(number, result)
+        for number, refused in results.items():
+            watch.end(number, refused)
         stopped = False
         for number, job in enumerate(jobs):
             if number in results:
