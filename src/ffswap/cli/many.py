@@ -236,7 +236,10 @@ def _tell(report: ManyReport, signals: StopSignals, *, as_json: bool, quiet: boo
         note(
             "error", f"stopped ({signals.name}); {done} of {count(len(report.files), 'file')} done"
         )
-        note("hint", "the same command with --resume does the others; outputs that exist are left alone")
+        note(
+            "hint",
+            "the same command with --resume does the others; outputs that exist are left alone",
+        )
         return signals.exit_code
     if failed:
         return ExitCode.SOME_FAILED
