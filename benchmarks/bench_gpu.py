@@ -51,7 +51,7 @@ from ffswap.models.store import ModelStore
 from ffswap.options import BuildOptions, ModelOptions, Precision, SwapOptions
 from ffswap.pipeline import tune_process
 from ffswap.pipeline.chain import open_chain
-from ffswap.pipeline.devices import Folders, open_workplace
+from ffswap.pipeline.devices import Folders, Workplaces
 from ffswap.pipeline.engines import build_engines
 from ffswap.pipeline.run import ClipRun, batch_frames
 from tools.material import material
@@ -249,7 +249,8 @@ def measure(given: argparse.Namespace, work: Path) -> dict[str, Any]:
     options = replace(options, mesh=replace(options.mesh, keep_occluders=False))
     folders = Folders(models=models, engines=engines, kernels=work / "kernels")
     rows, single = [], []
-    with open_workplace(options, folders, read_picture, probe(clip)) as place:
+    with Workplaces(options, folders, read_picture) as places:
+        place = places.of(probe(clip))
         cast, _ = place.chain.cast(material(PORTRAIT))
         for _ in range(given.rounds):
             rows.append(flow(place, cast, batches, given.seconds))

@@ -54,8 +54,9 @@ if TYPE_CHECKING:
         TrackOptions,
         Unfinished,
     )
-    from .pipeline import swap
+    from .pipeline import swap, swap_many
     from .pipeline.inspect import Inspection, inspect
+    from .pipeline.many import FileResult, Job, ManyReport, ManyWatch
     from .pipeline.plan import MachineSurvey, survey
     from .pipeline.report import ProgressCallback, ProgressEvent, SwapReport
 
@@ -71,16 +72,20 @@ __all__ = [
     "EngineError",
     "FaceChoice",
     "FfswapError",
+    "FileResult",
     "InputError",
     "InputMissingError",
     "Inspection",
     "Int8Error",
     "InternalError",
+    "Job",
     "LabelOptions",
     "LabelPosition",
     "LimitOptions",
     "MachineError",
     "MachineSurvey",
+    "ManyReport",
+    "ManyWatch",
     "MaskKind",
     "MediaError",
     "MeshSwapOptions",
@@ -108,13 +113,18 @@ __all__ = [
     "inspect",
     "survey",
     "swap",
+    "swap_many",
 ]
 
 _HOMES = {
     "FaceChoice": ".options",
+    "FileResult": ".pipeline.many",
     "Inspection": ".pipeline.inspect",
+    "Job": ".pipeline.many",
     "LabelPosition": ".options",
     "MachineSurvey": ".pipeline.plan",
+    "ManyReport": ".pipeline.many",
+    "ManyWatch": ".pipeline.many",
     "MaskKind": ".options",
     "Person": ".options",
     "Position": ".options",
@@ -126,6 +136,7 @@ _HOMES = {
     "inspect": ".pipeline.inspect",
     "survey": ".pipeline.plan",
     "swap": ".pipeline",
+    "swap_many": ".pipeline",
 }
 
 

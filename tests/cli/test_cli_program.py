@@ -242,5 +242,5 @@ class TestDocumentation:
         if not readme.exists():
             pytest.skip("there is no README.md")
         table = [line for line in self.TEXT.splitlines() if re.match(r"\| \d+ \|", line)]
-        assert len(table) == 12
+        assert len(table) == 13
         assert "\n".join(table) in readme.read_text(encoding="utf-8")

@@ -146,7 +146,7 @@ def test_an_option_reaches_the_library(swap, library, args, options):
         (["--progress", "loud"], ["--progress", "'loud'", "auto, rich, tqdm, none"]),
         (["--progress", "loud", "--quiet"], ["'loud'"]),
         (["--no-such-option"], ["ffswap swap --help"]),
-        (["fourth.mp4"], ["ffswap swap --help"]),
+        (["fourth.mp4"], ["ffswap swap --help", "-o DIR"]),
     ],
 )
 def test_a_bad_value_is_a_usage_error_that_says_what_is_allowed(swap, library, args, said):

@@ -118,3 +118,26 @@ def test_faces_for_which_the_net_gives_no_numbers_stay(cli, tmp_path):
     for one, two in zip(on_cpu, on_gpu, strict=True):
         for a, b in zip(one, two, strict=True):
             assert np.abs(a.astype(int) - b).max() <= 3
+
+
+def test_each_of_many_files_is_as_if_it_were_alone(cli, tmp_path, models):
+    """One room does all clips, with a brush of its own for each; a picture goes to the CPU."""
+    clips = [WaveClip(tmp_path / f"{name}.mkv", frames=9) for name in "abc"]
+    for clip in clips:
+        clip.make()
+    options = ("--model", "hyperswap_1a_256", "--restore", RESTORER)
+    alone, one = swap(cli, models, tmp_path, clips[0].path, "cuda", *options)
+    picture = portrait(tmp_path / "d.png", (0.3, 0.4, 0.5))
+    ended = cli(
+        "swap", tmp_path / "anna.png", *(clip.path for clip in clips), picture, "-o", tmp_path / "out",
+        *OPTIONS, "--models-dir", models, "--engine-dir", tmp_path / "none", "--device", "auto",
+        "--json", "--faces", "all", *options,
+    )  # fmt: skip
+    assert ended.code == 0, ended.err
+    reports = [file["report"] for file in json.loads(ended.out)["files"]]
+    assert [report["device"] for report in reports] == ["cuda:0"] * 3 + ["cpu"]
+    for clip, report in zip(clips, reports, strict=False):
+        assert (report["faces"], report["warnings"]) == (one["faces"], one["warnings"])
+        for got, wanted in zip(decoded(tmp_path / "out" / clip.path.name), alone, strict=True):
+            for a, b in zip(got, wanted, strict=True):
+                assert np.abs(a.astype(int) - b).max() <= 3

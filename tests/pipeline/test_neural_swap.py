@@ -241,6 +241,26 @@ def test_a_face_for_which_the_net_gives_no_numbers_stays_and_is_reported(cli, tm
     assert (report["faces"], report["faces_skipped"]) == (2, {"values": 2})
 
 
+def test_what_is_counted_in_one_of_many_files_is_not_counted_in_the_next(cli, tmp_path, two_people):
+    clip, _ = two_people
+    swapper, restorer = get("hyperswap_1a_256"), get("gfpgan_1.4")
+    level = (sum(ANNA) + sum(BEN)) / 6
+    made = {
+        **finds(LEFT, RIGHT),
+        swapper.name: known.identity_swapper(swapper, 1),
+        restorer.name: known.blind_below(known.restorer(restorer, 1), restorer.picture, level),
+    }
+    other = tmp_path / "other.mkv"
+    other.write_bytes(clip.read_bytes())
+    ended = swap(
+        cli, install(tmp_path / "blind", made), portrait(tmp_path / "carl.png", CARL), clip, other,
+        "-o", tmp_path / "out", "--faces", "all", "--restore", restorer.name, "--json",
+    )  # fmt: skip
+    for one in json.loads(ended.out)["files"]:
+        (told,) = (said for said in one["report"]["warnings"] if "not restored" in said)
+        assert told.startswith("2 faces were not restored")
+
+
 def test_a_net_that_gives_no_numbers_for_any_face_is_an_error(cli, tmp_path, two_people):
     clip, _ = two_people
     models = with_blind_swapper(tmp_path / "blind", 2.0)

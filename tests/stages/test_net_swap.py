@@ -326,6 +326,9 @@ def test_a_net_that_never_gives_numbers_ends_the_run():
         with pytest.raises(EngineError, match=f"not numbers for all of {FRUITLESS} faces"):
             swapper.paint(frames, plans)
         assert swapper.skipped == {"values": FRUITLESS}
+        another = swapper.fresh()
+        another.check()
+        assert another.skipped == {}
 
 
 def test_a_face_outside_the_frame_changes_nothing():

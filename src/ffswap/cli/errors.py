@@ -26,7 +26,15 @@ from ..errors import (
 )
 from .messages import note, result_json
 
-__all__ = ["DEBUG_VARIABLE", "STOPPED_HINT", "ExitCode", "StoppedError", "guard"]
+__all__ = [
+    "DEBUG_VARIABLE",
+    "STOPPED_HINT",
+    "ExitCode",
+    "StoppedError",
+    "as_typed",
+    "described",
+    "guard",
+]
 
 DEBUG_VARIABLE = "FFSWAP_DEBUG"
 STOPPED_HINT = "to start again, give the same command"
@@ -64,6 +72,7 @@ class ExitCode(IntEnum):
     OUTPUT = 4
     MACHINE = 5
     CUT_SHORT = 6
+    SOME_FAILED = 7
     SYNTHETIC = 10
     INVALID = 11
     GATE = 12
@@ -107,7 +116,7 @@ def guard(call: Callable[[], Any], *, as_json: bool) -> int:
     except _UsageError as error:
         return _usage(error, as_json)
     except OptionError as error:
-        return _fail(error, _as_typed(error), ExitCode.USAGE, as_json)
+        return _fail(error, as_typed(error), ExitCode.USAGE, as_json)
     except FfswapError as error:
         return _fail(error, error, _exit_code(error), as_json)
     except MemoryError as error:
@@ -128,9 +137,9 @@ def _usage(error: Any, as_json: bool) -> int:
     return _fail(error, shown, ExitCode.USAGE, as_json)
 
 
-def _as_typed(error: OptionError) -> OptionError:
-    """The error with the option called as the user typed it."""
-    name = error.option
+def as_typed(error: FfswapError) -> FfswapError:
+    """The error with the option, if it is of one, called as the user typed it."""
+    name = error.option if isinstance(error, OptionError) else None
     if name is None or name in _NOT_TYPED or not error.message.startswith(name):
         return error
     typed = _TYPED.get(name, f"--{name.replace('_', '-')}")
@@ -147,6 +156,23 @@ def _exit_code(error: FfswapError) -> int:
     return next(found, ExitCode.INTERNAL)
 
 
+def _hint(error: FfswapError) -> str | None:
+    return error.hint or (_BUG_HINT if _exit_code(error) == ExitCode.INTERNAL else None)
+
+
+def described(error: FfswapError) -> dict[str, Any]:
+    """An error for JSON."""
+    # Only names of the public tree: a program may look them up.
+    tree = (one for one in type(error).__mro__ if one.__module__ == FfswapError.__module__)
+    return {
+        "type": next(tree).__name__,
+        "message": error.message,
+        "hint": _hint(error),
+        "exit_code": int(_exit_code(error)),
+        "file": error.file,
+    }
+
+
 def _fail(error: BaseException, shown: FfswapError, code: int, as_json: bool) -> int:
     """Tell of a failure.
 
@@ -158,21 +184,12 @@ def _fail(error: BaseException, shown: FfswapError, code: int, as_json: bool) ->
     """
     if os.environ.get(DEBUG_VARIABLE, "0") not in ("", "0"):
         traceback.print_exception(error, file=sys.stderr)
-    hint = shown.hint or (_BUG_HINT if code == ExitCode.INTERNAL else None)
+    hint = _hint(shown)
     note("error", str(shown))
     if hint is not None:
         note("hint", hint)
     if as_json:
-        # Only names of the public tree: a program may look them up.
-        tree = (one for one in type(shown).__mro__ if one.__module__ == FfswapError.__module__)
-        described = {
-            "type": next(tree).__name__,
-            "message": shown.message,
-            "hint": hint,
-            "exit_code": int(code),
-            "file": shown.file,
-        }
         # A stdout that cannot be written has been told of already, or the exit code tells.
         with contextlib.suppress(OutputWriteError):
-            result_json({"error": described})
+            result_json({"error": described(shown)})
     return int(code)

@@ -64,7 +64,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 done, 1 fault of ffswap, 2 usage, 3 input, 4 output, 5 machine, "
-    "6 the target was cut short, 10 synthetic and 11 invalid credentials (inspect), 130 Ctrl-C, 143 SIGTERM. "
+    "6 the target was cut short, 7 some of several files failed, 10 synthetic and 11 invalid credentials (inspect), 130 Ctrl-C, 143 SIGTERM. "
     f"{DEBUG_VARIABLE}=1 prints the trace of an error.",
 )
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from ..errors import OutputWriteError
 
-__all__ = ["Told", "note", "printable", "result", "result_json", "table"]
+__all__ = ["Told", "note", "printable", "result", "result_json", "show", "table"]
 
 
 def printable(text: str) -> str:
@@ -38,6 +38,14 @@ def note(kind: str, text: str) -> None:
     """Print ``ffswap: KIND: TEXT`` on stderr: an error, hint, licence, warning or progress."""
     try:
         print(f"ffswap: {kind}: {printable(text)}", file=sys.stderr, flush=True)
+    except BrokenPipeError:
+        _silence(sys.stderr)
+
+
+def show(*lines: str) -> None:
+    """Print lines on stderr as they are."""
+    try:
+        print(*lines, sep="\n", file=sys.stderr, flush=True)
     except BrokenPipeError:
         _silence(sys.stderr)
 

@@ -34,7 +34,7 @@ from .disclosure import (
     label_options,
 )
 from .encoding import Bitrate, Encoder, Format, PixFmt, Preset, Quality, encode_options
-from .errors import STOPPED_HINT, ExitCode
+from .errors import STOPPED_HINT
 from .folders import (
     EngineDir,
     ModelsDir,
@@ -45,8 +45,10 @@ from .folders import (
     own_catalogue,
 )
 from .limits import MaxHours, MaxMegapixels
-from .messages import Told, note, printable, result, result_json
+from .many import planned, run_many
+from .messages import Told
 from .progress import Display, make_display
+from .reports import tell_report
 from .signals import StopSignals
 from .streams import STREAM, Streams, open_streams
 
@@ -86,20 +88,27 @@ def _value(name: str, metavar: str, text: str, words: tuple[str, ...] = ()) -> A
     return typer.Option(name, metavar=metavar, help=text, autocompletion=complete)
 
 
-_Source = Annotated[
-    Path,
+_Names = Annotated[
+    list[Path] | None,
     typer.Argument(
-        metavar="SOURCE",
-        help="photo of the face to put in, or a folder of photos of that face",
+        metavar="SOURCE TARGET OUTPUT",
+        help="photo of the face to put in, or a folder of photos of that face; video (or picture) to "
+        "change, several with -o; file to write",
+        show_default=False,
     ),
 ]
-_Target = Annotated[Path, typer.Argument(metavar="TARGET", help="video (or picture) to change")]
-_Output = Annotated[
+_OutDir = Annotated[
     Path | None,
-    typer.Argument(
-        metavar="OUTPUT", help="file to write", show_default=False,
+    typer.Option(
+        "--out-dir", "-o", metavar="DIR", help="write each of several TARGETs into this folder"
     ),
-]  # fmt: skip
+]
+_Jobs = Annotated[
+    Path | None,
+    typer.Option(
+        "--jobs", metavar="FILE", help="a JSON object with source, target and output on each line"
+    ),
+]
 _Faces = Annotated[
     str, _value("--faces", "largest|all|left-right:N,…", "which faces to replace", _FACES)
 ]
@@ -177,9 +186,9 @@ _Quiet = Annotated[
 
 @completes_hints
 def command(
-    source: _Source,
-    target: _Target,
-    output: _Output = None,
+    names: _Names = None,
+    out_dir: _OutDir = None,
+    jobs: _Jobs = None,
     faces: _Faces = "largest",
     reference: _Reference = None,
     reference_distance: _Distance = 0.3,
@@ -228,9 +237,9 @@ def command(
     """Put the face of the photo SOURCE into the video TARGET and write OUTPUT.
 
     With --map, SOURCE may be left out: `ffswap swap --map anna.jpg=guest.jpg TARGET OUTPUT`.
+    Several files: `ffswap swap SOURCE TARGET... -o DIR`, or `ffswap swap --jobs FILE`.
     """
     people = tuple(Person.parse(text) for text in map_ or ())
-    photo, target, output = _files(source, target, output, mapped=bool(people), as_json=as_json)
     nets = (model, detector, detector_angles, landmarker)
     options = SwapOptions(
         faces=faces,
@@ -252,10 +261,24 @@ def command(
         credentials=credential_options(credentials, sign_cert, sign_key, sign_tsa),
         limits=LimitOptions(megapixels=max_megapixels, hours=max_hours),
     )
+    files = (names or [], out_dir, jobs, _given("--format", format_))
+    return _go(files, options, (models_dir, engine_dir), progress, as_json=as_json, quiet=quiet)
+
+
+def _go(
+    files: tuple[list[Path], Path | None, Path | None, str | None], options: SwapOptions,
+    folders: tuple[Path | None, Path | None], progress: str, *, as_json: bool, quiet: bool,
+) -> int:  # fmt: skip
+    """Do one file, or many."""
     told = Told(quiet=quiet)
-    with open_streams(target, output, _given("--format", format_)) as files:
-        report = _work(photo, files, options, (models_dir, engine_dir), progress, told, quiet=quiet)
-    return _tell(report, told, as_json=as_json, quiet=quiet or files.to_stdout)
+    names, out_dir, jobs, form = files
+    if out_dir is not None or jobs is not None:
+        many = planned(list(map(str, names)), out_dir, jobs, form)
+        return run_many(many, options, folders, progress, told, as_json=as_json, quiet=quiet)
+    photo, target, output = _files(names, mapped=bool(options.people), as_json=as_json)
+    with open_streams(target, output, form) as streams:
+        report = _work(photo, streams, options, folders, progress, told, quiet=quiet)
+    return tell_report(report, told, as_json=as_json, quiet=quiet or streams.to_stdout)
 
 
 def _work(
@@ -302,18 +325,19 @@ def _models(
     )
 
 
-def _files(
-    source: Path, target: Path, output: Path | None, *, mapped: bool, as_json: bool
-) -> tuple[Path | None, Path, Path]:
+def _files(names: list[Path], *, mapped: bool, as_json: bool) -> tuple[Path | None, Path, Path]:
     """Source, target and output; of two files with --map the first is the target."""
-    photo: Path | None = source
-    if output is None:
-        if not mapped:
-            raise OptionError(
-                "two files were given; allowed: SOURCE TARGET OUTPUT",
-                hint="name the file to write; only with --map is SOURCE left out",
-            )
-        photo, target, output = None, source, target
+    if len(names) != 3 and not (mapped and len(names) == 2):
+        few = dict(enumerate(("no file was", "one file was", "two files were")))
+        hint = "several TARGETs need -o DIR; `ffswap swap --help` lists what is allowed"
+        raise OptionError(
+            f"{few.get(len(names), f'{len(names)} files were')} given; allowed: SOURCE TARGET OUTPUT",
+            hint="name the file to write; only with --map is SOURCE left out"
+            if len(names) == 2
+            else hint,
+        )
+    *first, target, output = names
+    photo = first[0] if first else None
     if str(photo) == STREAM:
         raise OptionError(
             "SOURCE is '-'; allowed: a photo or a folder, only TARGET and OUTPUT may be streams",
@@ -389,52 +413,3 @@ def _run(
                 notify=told,
             )  # fmt: skip
     return report
-
-
-def _tell(report: SwapReport, told: Told, *, as_json: bool, quiet: bool) -> ExitCode:
-    for warning in report.warnings:
-        told(warning)
-    if not quiet:
-        _warn(report)
-    if as_json:
-        result_json(report.as_dict())
-    elif not quiet:
-        result(*_summary(report))
-    return ExitCode.OK if report.complete else ExitCode.CUT_SHORT
-
-
-def _warn(report: SwapReport) -> None:
-    if not report.complete:  # by how many frames is among the warnings of the report
-        note("warning", f"{report.output} ends early, as the target does")
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")
-
-
-def _summary(report: SwapReport) -> list[str]:
-    skipped = sum(report.faces_skipped.values())
-    lines = [
-        f"{printable(report.output)}: {_count(report.frames, 'frame')} in {report.seconds:.1f} s"
-        f" ({report.fps:.1f} frames/s)",
-        f"faces: {report.faces} swapped on {_count(report.tracks, 'track')}, "
-        f"{_count(report.frames_without_face, 'frame')} without a face"
-        + (f", {_count(skipped, 'face')} left as they are" if skipped else ""),
-        f"model {report.model} ({report.model_reason}), device {report.device}, "
-        f"encoder {report.encoder} ({report.pixel_format})",
-    ]
-    if report.credentials is not None:
-        beside = f", in {report.credentials.file}" if report.credentials.place == "sidecar" else ""
-        lines.append(f"credentials: signed by {printable(report.credentials.who + beside)}")
-    if report.segments > 1:
-        earlier = f", {_count(report.resumed_frames, 'frame')} by an earlier run"
-        lines.append(
-            f"{report.segments} segments{earlier * (report.resumed_frames > 0)}; "
-            f"{report.temporary_bytes / 1e6:.1f} MB beside the output, removed"
-        )
-    if report.corrupt_frames:
-        lines.append(f"{_count(report.corrupt_frames, 'damaged frame')} in the target")
-    if report.stage_fps:
-        rates = ", ".join(f"{stage} {rate:.0f}" for stage, rate in report.stage_fps.items())
-        lines.append(f"each stage alone, frames/s: {rates}")
-    return lines

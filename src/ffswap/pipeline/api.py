@@ -32,13 +32,13 @@ from ..stages.face_swap import FaceSwap
 from ..stages.net_paint import SKIPPED
 from .chain import Cast, Chain
 from .clips import ClipJob, at_once
-from .devices import Folders, Workplace, open_workplace
+from .devices import Folders, Workplace, Workplaces
 from .disclosure import Sealer, check_sidecar, claim_of, open_label, open_sealer
 from .facts import facts_of
 from .report import ProgressCallback, SwapReport
 from .segments import in_segments, worth_it
 
-__all__ = ["swap", "tune_process"]
+__all__ = ["check_output", "open_places", "swap", "swap_at", "tune_process"]
 
 SWITCH_INTERVAL_S = 0.0005
 """How long a thread may hold the interpreter while another waits. With Python's 5 ms a decoder that
@@ -87,26 +87,57 @@ def swap(
         FfswapError: one of its branches, see `ffswap.errors`; the output was not written then.
         KeyboardInterrupt: passed on after cleaning up.
     """
+    with open_places(options, models, catalog, engines, kernels) as places:
+        return swap_at(
+            places, source, target, output, progress=progress, cancel=cancel, notify=notify
+        )
+
+
+def open_places(
+    options: SwapOptions | None,
+    models: PathLike | None,
+    catalog: PathLike | None,
+    engines: PathLike | None,
+    kernels: PathLike | None,
+) -> Workplaces:
+    """Where swaps with these options are done; for the arguments see `swap`. Nothing is loaded yet."""
     options = options or SwapOptions()
+    kept = (None if one is None else Path(one) for one in (models, catalog, engines, kernels))
+    folders = Folders(**dict(zip(("models", "catalog", "engines", "kernels"), kept, strict=True)))
+    # What is no picture is refused before anything is loaded, and not decoded again then.
+    read = lru_cache(maxsize=2 * len(options.people) + 2)(
+        partial(read_picture, limits=options.limits)
+    )
+    return Workplaces(options, folders, read)
+
+
+def swap_at(
+    places: Workplaces,
+    source: PathLike | None,
+    target: PathLike,
+    output: PathLike,
+    *,
+    progress: ProgressCallback | None = None,
+    cancel: threading.Event | None = None,
+    notify: Callable[[str], None] | None = None,
+) -> SwapReport:
+    """One swap at a place that may serve further ones; see `swap`."""
+    options = places.options
     photo, target, output = None if source is None else Path(source), Path(target), Path(output)
     photos = _photos(photo, options)
-    # What is no picture is refused before anything is loaded, and not decoded again then.
-    read = lru_cache(maxsize=len(photos))(partial(read_picture, limits=options.limits))
     for path in photos.values():
         if not path.is_dir():
-            read(path)
+            places.read(path)
     info = probe(target, options.limits)
-    _check_output({**photos, "target": target}, output, options.overwrite)
+    check_output({**photos, "target": target}, output, options.overwrite)
     check_sidecar(output, options.credentials, overwrite=options.overwrite)
     if notify is not None and not info.is_picture:
         for sentence in foresee(target, output, options.encode, options.limits):
             notify(sentence)
     sealer, notes = open_sealer(options.credentials, target, cancel)
-    kept = (None if one is None else Path(one) for one in (models, catalog, engines, kernels))
-    folders = Folders(**dict(zip(("models", "catalog", "engines", "kernels"), kept, strict=True)))
-    with open_workplace(options, folders, read, info) as place:
+    with places.at(info) as place:
         cast, warnings = place.chain.cast(photo)
-        warnings = (*place.notes, *warnings, *notes, *_shared(folders.models))
+        warnings = (*place.notes, *warnings, *notes, *_shared(places.folders.models))
         files = {**photos, "target": target, **_own_files(place.chain, options)}
         job = _Job(place, cast, info, output, options, sealer, files)
         if info.is_picture:
@@ -150,7 +181,7 @@ def tune_process() -> None:
     os.environ.setdefault("SVT_LOG", "1")  # or the AV1 encoder prints pages of settings on stderr
 
 
-def _check_output(inputs: Mapping[str, Path], output: Path, overwrite: bool) -> None:
+def check_output(inputs: Mapping[str, Path], output: Path, overwrite: bool) -> None:
     """Say what cannot work before any work is done; the writers check again."""
     if not os.path.lexists(output) or os.path.isdir(output):
         return

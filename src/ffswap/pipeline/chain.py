@@ -208,7 +208,7 @@ class Chain:
         return FaceSwap(
             self.finder.tracker(),
             FaceChooser(FaceChoice.parse(self._options.faces)),
-            [self._painter.swapper(cast.sources), *self._restorers],
+            [self._painter.swapper(cast.sources), *(one.fresh() for one in self._restorers)],
             None if self._hands is None else HandTracker(*self._hands),
             people=people,
             others=cast.others,

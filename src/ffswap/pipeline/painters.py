@@ -23,6 +23,7 @@ from ..stages.masks import FaceMasks
 from ..stages.mesh_swap import MeshSource, MeshSwapper, MeshSwappers
 from ..stages.net_paint import CropPainter
 from ..stages.net_swap import NetSwapper
+from ..stages.on_gpu.brush import DeviceBrush
 from ..stages.restore import Restorer
 from .net import Net
 from .nets import Nets
@@ -228,10 +229,13 @@ def _open_generator(
     if source is None:
         raise InternalError(f"{spec.name} has no source")
     name, loaded = source.name, room.painting_nets(net)
+    in_use: list[DeviceBrush] = []
 
     def on_device(sources: Sequence[F32]) -> CropPainter:
-        rows = {name: np.concatenate(sources)}
-        return CropPainter(room.brush(loaded, spec, masks, boost, rows), template)
+        while in_use:  # one at a time uses the nets: that of the clip before is done with them
+            in_use.pop().close()
+        in_use.append(room.brush(loaded, spec, masks, boost, {name: np.concatenate(sources)}))
+        return CropPainter(in_use[0], template)
 
     return on_device, net.matrix
 

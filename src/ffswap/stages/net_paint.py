@@ -129,6 +129,10 @@ class CropPainter:
         # are planned, so a sum up to a frame cannot be read off one number.
         self._parts: list[tuple[int, Counter[str]]] = [(0, Counter())]
 
+    def fresh(self) -> CropPainter:
+        """The same for another clip: nothing is counted yet."""
+        return CropPainter(self._brush, self._template, opacity=self._opacity)
+
     @property
     def name(self) -> str:
         """Of the model."""
