@@ -16,7 +16,7 @@ from typing import Any
 
 from ..errors import OutputWriteError
 
-__all__ = ["note", "printable", "result", "result_json", "table"]
+__all__ = ["Told", "note", "printable", "result", "result_json", "table"]
 
 
 def printable(text: str) -> str:
@@ -40,6 +40,20 @@ def note(kind: str, text: str) -> None:
         print(f"ffswap: {kind}: {printable(text)}", file=sys.stderr, flush=True)
     except BrokenPipeError:
         _silence(sys.stderr)
+
+
+class Told:
+    """Prints warnings when they come up, each once."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
+        self._said: set[str] = set()
+
+    def __call__(self, sentence: str) -> None:
+        """Print it unless it was."""
+        if not self._quiet and sentence not in self._said:
+            note("warning", sentence)
+        self._said.add(sentence)
 
 
 def result(*lines: str) -> None:

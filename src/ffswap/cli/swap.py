@@ -45,7 +45,7 @@ from .folders import (
     own_catalogue,
 )
 from .limits import MaxHours, MaxMegapixels
-from .messages import note, printable, result, result_json
+from .messages import Told, note, printable, result, result_json
 from .progress import Display, make_display
 from .signals import StopSignals
 from .streams import STREAM, Streams, open_streams
@@ -230,7 +230,8 @@ def command(
     With --map, SOURCE may be left out: `ffswap swap --map anna.jpg=guest.jpg TARGET OUTPUT`.
     """
     people = tuple(Person.parse(text) for text in map_ or ())
-    photo, target, output = _files(source, target, output, mapped=bool(people))
+    photo, target, output = _files(source, target, output, mapped=bool(people), as_json=as_json)
+    nets = (model, detector, detector_angles, landmarker)
     options = SwapOptions(
         faces=faces,
         people=people,
@@ -244,27 +245,32 @@ def command(
         segment_s=segment,
         unfinished=_unfinished(resume=resume, discard=discard),
         overwrite=overwrite,
-        models=_models(
-            model, detector, detector_angles, landmarker, restore, mask, pixel_boost, blend
-        ),
+        models=_models(*nets, restore, mask, pixel_boost, blend),
         mesh=MeshSwapOptions(keep_occluders=keep_occluders),
         encode=encode_options(encoder, quality, bitrate, preset, pix_fmt),
         label=label_options(label, label_position, label_size, label_time, label_font),
         credentials=credential_options(credentials, sign_cert, sign_key, sign_tsa),
         limits=LimitOptions(megapixels=max_megapixels, hours=max_hours),
     )
-    display, told = make_display(progress, quiet=quiet), Told(quiet=quiet)
-    _check_stdout(output, as_json=as_json)
-    with (
-        StopSignals(quiet=quiet) as signals,
-        open_streams(target, output, _given("--format", format_)) as files,
-    ):
-        _tell_unsigned(files, options, told)
-        folders = (models_folder(models_dir), engine_folder(engine_dir))
-        work = (files.target, files.output, options, *folders)
-        report = _run(photo, *work, display, signals, told)
-        files.send()
+    told = Told(quiet=quiet)
+    with open_streams(target, output, _given("--format", format_)) as files:
+        report = _work(photo, files, options, (models_dir, engine_dir), progress, told, quiet=quiet)
     return _tell(report, told, as_json=as_json, quiet=quiet or files.to_stdout)
+
+
+def _work(
+    photo: Path | None, files: Streams, options: SwapOptions, folders: tuple[Path | None, Path | None],
+    progress: str, told: Told, *, quiet: bool,
+) -> SwapReport:  # fmt: skip
+    display = make_display(progress, quiet=quiet)
+    _tell_unsigned(files, options, told)
+    with StopSignals(quiet=quiet) as signals:
+        report = _run(
+            photo, files.target, files.output, options, models_folder(folders[0]),
+            engine_folder(folders[1]), display, signals, told,
+        )  # fmt: skip
+        files.send()
+    return report
 
 
 def _unfinished(*, resume: bool, discard: bool) -> Unfinished:
@@ -297,7 +303,7 @@ def _models(
 
 
 def _files(
-    source: Path, target: Path, output: Path | None, *, mapped: bool
+    source: Path, target: Path, output: Path | None, *, mapped: bool, as_json: bool
 ) -> tuple[Path | None, Path, Path]:
     """Source, target and output; of two files with --map the first is the target."""
     photo: Path | None = source
@@ -313,12 +319,9 @@ def _files(
             "SOURCE is '-'; allowed: a photo or a folder, only TARGET and OUTPUT may be streams",
             hint="a file that is really named - is given with its full path",
         )
-    return photo, target, output
-
-
-def _check_stdout(output: Path, *, as_json: bool) -> None:
     if as_json and str(output) == STREAM:
         raise OptionError("OUTPUT is '-' and --json prints there too; allowed: one of them")
+    return photo, target, output
 
 
 def _tell_unsigned(files: Streams, options: SwapOptions, told: Told) -> None:
@@ -386,20 +389,6 @@ def _run(
                 notify=told,
             )  # fmt: skip
     return report
-
-
-class Told:
-    """Prints warnings when they come up, each once."""
-
-    def __init__(self, *, quiet: bool) -> None:
-        self._quiet = quiet
-        self._said: set[str] = set()
-
-    def __call__(self, sentence: str) -> None:
-        """Print it unless it was."""
-        if not self._quiet and sentence not in self._said:
-            note("warning", sentence)
-        self._said.add(sentence)
 
 
 def _tell(report: SwapReport, told: Told, *, as_json: bool, quiet: bool) -> ExitCode:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ._items import CopiedPackets, ReadSummary
 from ._parts import ReaderMark, SegmentBreak
 from ._trials import EncoderStatus, list_usable, usable
 from .colour import pixel_format
@@ -18,7 +19,7 @@ from .images import (
 from .lettering import Lettering
 from .losses import foresee
 from .probe import ClipInfo, Mastering, StreamInfo, probe
-from .reader import ClipReader, CopiedPackets, ReadSummary
+from .reader import ClipReader
 from .segments import SegmentEncoder, SegmentFile, join, sound
 from .writer import ClipWriter, dropped_frames
 

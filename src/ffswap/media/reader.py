@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from fractions import Fraction
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import av
 import numpy as np
@@ -21,13 +20,14 @@ from ..options import LimitOptions, Position
 from ._clock import AnyPacket, Clock
 from ._files import fraction, open_input
 from ._integrity import Tally, is_cut_short, missing_frames
+from ._items import CopiedPackets, ReadSummary
 from ._limits import check_length
 from ._parts import Parts, ReaderMark, SegmentBreak
 from ._trim import resolve
 from .colour import colour_of, convert, pixel_format, planes_of, upright
 from .probe import MAX_FAILED_PACKETS, limited_stream, pixel_aspect, probe, tagged_duration
 
-__all__ = ["MAX_FAILED_PACKETS", "ClipReader", "CopiedPackets", "ReadSummary"]
+__all__ = ["MAX_FAILED_PACKETS", "ClipReader"]
 
 # Packets that are handed over together at the most: bounds memory where the sound is much
 # longer than the video.
@@ -42,43 +42,6 @@ _TORN_AT_END = frozenset({"mov", "avi"})
 _INTERLEAVE_S = 10
 
 Decoded: TypeAlias = "tuple[VideoFrame, int] | SegmentBreak"
-
-
-@dataclass(frozen=True)
-class CopiedPackets:
-    """Packets of streams that are not edited, in file order.
-
-    Attributes:
-        packets: PyAV packets; valid while the reader is open. The writer changes their stream
-            and times, so that each can be written once.
-    """
-
-    packets: list[AnyPacket]
-
-    def __len__(self) -> int:
-        return len(self.packets)
-
-
-@dataclass(frozen=True)
-class ReadSummary:
-    """What came out of a clip.
-
-    Attributes:
-        frames: decoded and handed out.
-        missing_frames: promised by the container but not in the file (it was cut short).
-        corrupt_frames: frames that the decoder called damaged, and packets that it refused.
-        warnings: sentences for the user.
-    """
-
-    frames: int
-    missing_frames: int
-    corrupt_frames: int
-    warnings: tuple[str, ...]
-
-    @classmethod
-    def of(cls, values: Mapping[str, Any]) -> ReadSummary:
-        """From its own fields as plain values."""
-        return cls(**{**values, "warnings": tuple(values["warnings"])})
 
 
 class _SeekTooFarError(Exception):

@@ -30,8 +30,9 @@ from ..files import PendingFile, write_error
 from ._clock import AnyPacket
 from ._encoding import VideoEncoder
 from ._files import fraction
+from ._items import CopiedPackets
 from .encoders import EncoderPlan, container_of
-from .reader import ClipReader, CopiedPackets
+from .reader import ClipReader
 from .writer import ClipWriter
 
 __all__ = ["SegmentEncoder", "SegmentFile", "join", "sound"]

@@ -18,6 +18,7 @@ from ..errors import EncoderError, InternalError, OutputWriteError
 from ..files import PathLike, PendingFile, Seal, write_error
 from ._encoder_table import container_of
 from ._encoding import VideoEncoder
+from ._items import CopiedPackets
 from ._matroska import set_display_size
 from ._parts import SegmentBreak
 from ._priority import same_priority
@@ -25,7 +26,7 @@ from ._remux import error_text, kept_tags, moved_chapters, refuse_same, unwrappe
 from ._streams import Copies, display_size, muxer_options, tell_services
 from .encoders import EncoderPlan
 from .probe import stream_info
-from .reader import ClipReader, CopiedPackets
+from .reader import ClipReader
 
 __all__ = ["ClipWriter", "dropped_frames"]
 
