@@ -49,7 +49,7 @@ _Landmarker = Annotated[
     str, typer.Option("--landmarker", metavar="NAME|FILE.onnx", help="what finds points in a face")
 ]
 _Count = Annotated[
-    int, typer.Option("--count", metavar="N", help="rows kept for each net, 32 to 2048")
+    int, typer.Option("--count", metavar="N", help="rows kept for each net at the most, 32 to 2048")
 ]
 _Threads = Annotated[
     int | None, typer.Option("--threads", metavar="N", help="cores that may be used")

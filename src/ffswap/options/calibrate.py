@@ -21,7 +21,7 @@ class CalibrateOptions:
         model: the swapper; ``auto``: the one that a run would use.
         detector: as in `ModelOptions`.
         landmarker: as in `ModelOptions`.
-        count: rows that are kept for each net, 32 to 2048.
+        count: rows that are kept for each net at the most, 32 to 2048.
         threads: cores that nets and decoders may use; None: all.
         overwrite: whether a calibration set that is there is replaced.
         limits: what files are refused for being too large.

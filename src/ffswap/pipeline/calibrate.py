@@ -38,7 +38,7 @@ __all__ = ["SHEET_FILE", "CalibrationReport", "NetRows", "calibrate"]
 SHEET_FILE = "faces.png"
 """The contact sheet in a set."""
 
-FRAMES_PER_ROW = 1.5
+FRAMES_PER_ROW = 1.25
 """Frames that are looked at for each row that is wanted: enough to choose from, and of a clip of ten
 minutes few beside what decoding it costs."""
 _UNKNOWN_STEP = 25  # frames, where a clip does not say how many it has: about one a second

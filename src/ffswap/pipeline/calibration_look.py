@@ -82,7 +82,7 @@ class Collector:
         net = nets.find(asked, "swapper")
         self._finder = open_finder(nets, SwapOptions(models=models))
         self._painter: NetPainter = open_painter(nets, net, models, None)
-        self._recogniser = self._painter.recogniser
+        self._recogniser, self._limits = self._painter.recogniser, options.limits
         if self._recogniser is None and nets.installed("recogniser"):
             self._recogniser = open_recogniser(nets, None)
         self.detector = self._finder.names["detector"]
@@ -113,7 +113,7 @@ class Collector:
         return None if self._recogniser is None else len(people)
 
     def _photo(self, path: Path) -> Photo:
-        picture = read_picture(path)
+        picture = read_picture(path, self._limits)
         faces = self._finder.in_picture(picture)
         if not len(faces):
             raise NoFaceError("no face was found in this picture", file=path)
