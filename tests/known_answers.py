@@ -6,6 +6,7 @@ written beside it in NumPy where a test needs it.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
@@ -144,6 +145,28 @@ def identity_swapper(spec: ModelSpec, batch: Batch = "N") -> bytes:
     ]
     weights = {"none": np.zeros(1, np.float32), "column": np.array([-1, 1, 1, 1], np.int64)}
     return _painting(spec, nodes, weights, batch)
+
+
+def convolving_swapper(spec: ModelSpec, width: int = 16, seed: int = 1) -> bytes:
+    """A swapper with convolutions, wide enough for INT8; its answers are nothing in particular."""
+    assert spec.source is not None
+    random, sides = np.random.default_rng(seed), (3, width, width, width, 3)
+    nodes, weights, last = [], {"none": np.zeros(1, np.float32)}, "rgb"
+    for k, (inner, outer) in enumerate(itertools.pairwise(sides)):
+        kernel = random.normal(0, (9 * inner) ** -0.5, (outer, inner, 3, 3))
+        weights[f"kernel_{k}"] = kernel.astype(np.float32)
+        nodes.append(_node("Conv", f"{last} kernel_{k}", f"wide_{k}", pads=[1] * 4))
+        nodes[-1].name = f"conv_{k}"
+        nodes.append(_node("Sigmoid" if outer == 3 else "Relu", f"wide_{k}", f"next_{k}"))
+        last = f"next_{k}"
+    weights["column"] = np.array([-1, 1, 1, 1], np.int64)
+    nodes += [
+        _node("ReduceMean", spec.source.name, "mean", axes=[1], keepdims=0),
+        _node("Mul", "mean none", "nothing"),
+        _node("Reshape", "nothing column", "zeros"),
+        _node("Add", f"{last} zeros", "made"),
+    ]
+    return _painting(spec, nodes, weights, "N")
 
 
 def painter(spec: ModelSpec, batch: Batch = "N") -> bytes:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     )
     from .options import (
         BuildOptions,
+        CalibrateOptions,
         CredentialOptions,
         DetectOptions,
         EncodeOptions,
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BuildOptions",
+    "CalibrateOptions",
     "CancelledError",
     "CredentialOptions",
     "DetectOptions",

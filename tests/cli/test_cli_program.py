@@ -90,7 +90,7 @@ def test_an_unknown_command_is_a_usage_error(run):
 @pytest.mark.parametrize(
     ("line", "offered"),
     [
-        ("ffswap ", "swap build-engine inspect doctor engines models"),
+        ("ffswap ", "swap build-engine calibrate inspect doctor engines models"),
         ("ffswap swap --faces ", "largest all left-right:"),
         ("ffswap swap --faces a", "all"),
         ("ffswap swap --progress ", "auto rich tqdm none"),

@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 
 from .._version import __version__
 from ..errors import CancelledError, OutputWriteError
-from . import build_engine, doctor, engines, inspect, models, swap
+from . import build_engine, calibrate, doctor, engines, inspect, models, swap
 from .errors import DEBUG_VARIABLE, STOPPED_HINT, guard
 from .groups import show_help
 from .messages import result
@@ -92,6 +92,9 @@ app.command("swap", cls=swap.SwapCommand, short_help="put the face of a photo in
 )
 app.command("build-engine", short_help="build TensorRT engines and check them")(
     build_engine.command
+)
+app.command("calibrate", short_help="collect real inputs of nets, for INT8 engines")(
+    calibrate.command
 )
 app.command("inspect", short_help="show how a file says it was made")(inspect.command)
 app.add_typer(engines.app)

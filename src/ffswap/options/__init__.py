@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .build import BuildOptions, Precision
+from .calibrate import CalibrateOptions
 from .disclosure import CredentialOptions, LabelOptions, LabelPosition
 from .encode import EncodeOptions
 from .limits import LimitOptions
@@ -21,6 +22,7 @@ from .swap import (
 
 __all__ = [
     "BuildOptions",
+    "CalibrateOptions",
     "CredentialOptions",
     "DetectOptions",
     "EncodeOptions",
