@@ -12,6 +12,9 @@ from tests.fuzz.cases import Corpus
 
 # `python -m tests.fuzz` tries any number of others.
 SEED = 20
+LIMIT_S = (
+    300.0  # for one input, which takes a tenth of a second: ample for a machine that does much else
+)
 SHARE = {"clips": 170, "pictures": 70, "signed": 30, "nets": 30, "tables": 40}
 
 
@@ -27,14 +30,14 @@ def _told(tally: Tally) -> str:
 @pytest.mark.parametrize("family", SHARE)
 def test_it_ends_in_order_whatever_it_is_given(family: str, corpus: Corpus) -> None:
     cases = [partial(corpus.case, SEED, number, family) for number in range(SHARE[family])]
-    tally = Campaign().run(cases)
+    tally = Campaign(limit_s=LIMIT_S).run(cases)
     assert tally.inputs == SHARE[family]
     assert not tally.findings, _told(tally)
 
 
 def test_it_refuses_what_unpacks_to_very_much(corpus: Corpus) -> None:
     cases = corpus.fixed()
-    tally = Campaign().run([lambda one=one: one for one in cases])  # type: ignore[misc]
+    tally = Campaign(limit_s=LIMIT_S).run([lambda one=one: one for one in cases])  # type: ignore[misc]
     assert tally.inputs == len(cases)
     assert not tally.findings, _told(tally)
     assert tally.peak_mb < 1500

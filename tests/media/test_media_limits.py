@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import warnings
 import zlib
 from fractions import Fraction
 from pathlib import Path
@@ -14,7 +15,7 @@ from PIL import Image
 from ffswap.carriers import Frames
 from ffswap.errors import MediaError, OptionError
 from ffswap.media import ClipReader, probe, read_picture
-from ffswap.media._limits import pillow_limit
+from ffswap.media._limits import declared_size, pillow_limit
 from ffswap.options import LimitOptions, Position
 from tests.media.media_clips import Clip
 
@@ -136,3 +137,15 @@ def test_a_tiff_whose_next_picture_has_no_size_is_a_damaged_one(tmp_path: Path) 
     path.write_bytes(data + struct.pack("<HHHIII", 1, 270, 2, 1, 0, 0))
     with pytest.raises(MediaError, match=r"is a damaged picture \(Missing dimensions\)"):
         read_picture(path)
+
+
+def test_damaged_exif_is_not_told_twice(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    torn = b"Exif\0\0II*\0\x08\0\0\0\x05\0\x1a\x01\x05\0"  # five entries, and not one is whole
+    Image.fromarray(np.zeros((48, 64, 3), np.uint8)).save(path, exif=torn)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        assert declared_size(path) == (64, 48)
+    assert not told
+    with pytest.warns(UserWarning, match="EXIF"):  # what Pillow has to say of it
+        Image.open(path).close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import struct
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -89,9 +90,11 @@ def check_length(
 def declared_size(file: PathLike) -> tuple[int, int] | None:
     """Width and height in the header of a picture; None: it is none."""
     try:
-        with pillow_limit(None), Image.open(file) as image:
-            width, height = image.size
-            return width, height
+        with warnings.catch_warnings(), pillow_limit(None):
+            warnings.simplefilter("ignore")
+            with Image.open(file) as image:
+                width, height = image.size
+                return width, height
     except PICTURE_DAMAGE:
         return None
 

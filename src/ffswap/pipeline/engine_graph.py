@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import struct
 import tempfile
 import zipfile
 import zlib
@@ -52,6 +53,10 @@ PROOF_ROWS = 3
 _RUNTIME_DOMAIN = "com.microsoft."
 # Bytes of samples when they are unpacked: 100 rows of a picture of 1024 x 1024 are half of that.
 _LARGEST_SAMPLES = 2 << 30
+# What comes out of readers of archives; an encrypted or strangely packed member is a RuntimeError.
+_DAMAGE = (
+    OSError, ValueError, EOFError, LookupError, RuntimeError, struct.error, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 _SAMPLES = "a NumPy archive (.npz) with rows for every input"
 
 
@@ -307,7 +312,7 @@ def _read_samples(path: Path) -> dict[str, NDArray[Any]]:
             archive = np.load(file, allow_pickle=False)
             if not isinstance(archive, np.ndarray):
                 return {name: np.asarray(archive[name]) for name in archive.files}
-    except (OSError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+    except _DAMAGE as error:
         raise ModelError(f"is no NumPy archive of arrays ({error})", file=path) from error
     raise ModelError(f"is a single array; allowed: {_SAMPLES}", file=path)
 

@@ -12,15 +12,16 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, get_type_hints
 
 from ..closing import Closing
-from ..errors import OptionError, OutputError, OutputExistsError
+from ..errors import OptionError, OutputError, OutputExistsError, OutputWriteError
 from ..files import PendingFile, write_error
 from ..locks import FolderLocks, make_folder
 from ..media import ReaderMark, SegmentFile, sound
@@ -35,6 +36,8 @@ _SCHEMA = 1
 _JOURNAL = "journal.jsonl"
 _LOCK = "run"
 _LONGEST_NAME = 255  # bytes that usual file systems allow for a name
+_PACKETS, _STATE = re.compile(r"\d{5,}\.packets"), re.compile(r"\d{5,}\.npz")
+_TEMPORARY = re.compile(r"\..*\.[0-9a-f]{8}\.part(\.\w+)?")  # as `files.PendingFile` calls them
 _KEPT_STATES = 2
 """States that are kept: the last, and the one before in case that the last segment is damaged."""
 
@@ -70,10 +73,26 @@ class Record:
         """
         mark = values["mark"]
         known = {
-            "file": SegmentFile(**values["file"]),
-            "mark": None if mark is None else ReaderMark(**mark),
+            "file": _plain(SegmentFile, values["file"]),
+            "mark": None if mark is None else _plain(ReaderMark, mark),
         }
-        return cls(**{**values, **known})
+        record = cls(**{**values, **known})
+        # Names of ours: another one would be read, and removed when it is not needed any more.
+        if not (_PACKETS.fullmatch(record.file.name) and _STATE.fullmatch(record.state)):
+            raise TypeError(f"files {record.file.name!r} and {record.state!r}")
+        return record
+
+
+def _plain(kind: type[Any], values: Any) -> Any:
+    """An object of a dataclass of plain fields.
+
+    Raises:
+        TypeError: a field is unknown, missing or of another type.
+    """
+    for name, wanted in get_type_hints(kind).items():
+        if not isinstance(values[name], wanted):
+            raise TypeError(f"{name} is {values[name]!r}")
+    return kind(**values)
 
 
 def work_folder(output: Path) -> Path:
@@ -113,6 +132,10 @@ class Journal(Closing):
         self._removed = False
         if not output.parent.is_dir():  # the writer says it better
             PendingFile(output, overwrite=True).discard()
+        if self.folder.is_symlink():  # what lies at its other end would be removed
+            raise OutputWriteError(
+                "a link is where the finished segments go", file=self.folder, hint="remove it"
+            )
         make_folder(self.folder, "segments")
         self._locks = FolderLocks(self.folder, "segments")
         if not self._locks.take(_LOCK):
@@ -158,12 +181,13 @@ class Journal(Closing):
             try:
                 values = json.loads(line)
                 if "journal" in values:
-                    facts = values["facts"] if values["journal"] == _SCHEMA else None
+                    facts = dict(values["facts"]) if values["journal"] == _SCHEMA else None
                 elif "temporary" in values:
-                    temporary.append(values["temporary"])
+                    if _TEMPORARY.fullmatch(values["temporary"]):
+                        temporary.append(values["temporary"])
                 else:
                     records.append(Record.read(values))
-            except (ValueError, TypeError, KeyError):
+            except (ValueError, TypeError, KeyError, RecursionError):
                 break
         return facts, records, temporary
 
